@@ -1,0 +1,43 @@
+package cybervault
+
+import "time"
+
+// Record is one unit of telemetry: a log line or a JSON record, read into flat
+// fields under the names of the Sigma taxonomy for its log source.
+type Record struct {
+	Source   string            // the name the operator gave the source; "" if none
+	Category string            // Sigma logsource: "webserver", …
+	Product  string            // "linux", "nginx", …
+	Service  string            // "sshd", …
+	Time     time.Time         // event time, UTC; zero where the record names none
+	Host     string            // the machine that wrote it, as the record names it
+	Fields   map[string]string // Sigma taxonomy names, such as "c-ip", "cs-uri-query", "User"
+	Raw      []byte            // the record as it was read; owned by the Record
+	Line     int               // 1-based line of the input it began on
+}
+
+// Detection is what the threat engine concluded from telemetry, before it
+// becomes an event. Its JSON form is an element of an event's "detections".
+type Detection struct {
+	Engine      string   `json:"engine"`  // "sigma", "web" or "login"
+	RuleID      string   `json:"rule_id"` // the rule's own id: a Sigma UUID, a CRS number, a login pattern
+	Title       string   `json:"title"`
+	Level       Severity `json:"level"`
+	MitreIDs    []string `json:"mitre_ids"` // ATT&CK techniques; empty where nothing is known
+	Record      string   `json:"record"`    // the raw record, shortened to MaxDetectionRecordBytes
+	Count       int      `json:"count"`     // how many records led to it
+	Explanation string   `json:"explanation"`
+}
+
+// MaxDetectionRecordBytes bounds the raw record shown in a detection.
+const MaxDetectionRecordBytes = 4 << 10
+
+// Finding is an event that the threat engine concluded should be published.
+type Finding struct {
+	Type      string // an event type, such as EventThreatDetected
+	Timestamp time.Time
+	// Key makes publishing the same finding again harmless: the same telemetry
+	// gives the same key.
+	Key  string
+	Data []byte // JSON object, valid against the type's schema
+}

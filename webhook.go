@@ -1,0 +1,223 @@
+package cybervault
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Limits on a webhook.
+const (
+	MaxURLBytes              = 2048
+	MaxWebhookHeaders        = 32
+	MaxHeaderValueBytes      = 4096
+	MaxDescriptionBytes      = 1000
+	MaxWebhooksPerWorkspace  = 100_000
+	MaxRetrySteps            = 100
+	MaxRetryDelay            = 30 * 24 * time.Hour
+	DefaultConcurrency       = 32 // attempts under way at once to one webhook
+	AttemptTimeout           = 5 * time.Second
+	MaxRetryAfter            = 24 * time.Hour
+	MaxKeptResponseBodyBytes = 16 << 10
+)
+
+// WebhookStatus says whether a webhook is given new deliveries.
+type WebhookStatus string
+
+// The statuses of a webhook.
+const (
+	WebhookEnabled  WebhookStatus = "enabled"
+	WebhookDisabled WebhookStatus = "disabled"
+)
+
+// Accept says which answers count as success.
+type Accept string
+
+// The choices of Accept.
+const (
+	AcceptDefault Accept = "default" // 200 and 201
+	AcceptAny2xx  Accept = "any_2xx"
+)
+
+// Accepts reports whether the status code of an answer is success.
+func (a Accept) Accepts(status int) bool {
+	if a == AcceptAny2xx {
+		return status >= 200 && status <= 299
+	}
+	return status == http.StatusOK || status == http.StatusCreated
+}
+
+// Header is one static header that the owner of a webhook configured.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Secret is one signing secret of a webhook, as it is shown ("whsec_…").
+type Secret struct {
+	Value     string    `json:"value"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // end of a rotation's overlap; zero while it is the newest
+}
+
+// Webhook is a configured destination: a URL, chosen event types, signing
+// secrets, delivery settings. A value is never changed once it is shared:
+// a change makes a new value.
+type Webhook struct {
+	ID             WebhookID
+	Workspace      WorkspaceID
+	URL            string
+	Events         []string // names, "threat.*", "*"
+	Description    string
+	Status         WebhookStatus
+	DisabledReason string // why it is disabled, in words; empty while enabled
+	Accept         Accept
+	Headers        []Header        // kept sealed
+	Secrets        []Secret        // newest first, at least one; kept sealed
+	RetrySchedule  []time.Duration // delays after the first, second … failed attempt; nil: the server's
+	CACertificate  string          // PEM of the CAs to trust instead of the system's; empty: the system's
+	Verification   bool            // deliveries are held until a test payload was accepted
+	VerifiedAt     time.Time       // zero until then
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	DeletedAt      time.Time // zero while it exists; a deleted webhook stays for the log
+}
+
+// Held reports whether deliveries wait for the webhook's verification.
+func (w *Webhook) Held() bool { return w.Verification && w.VerifiedAt.IsZero() }
+
+// Live reports whether the webhook takes deliveries now.
+func (w *Webhook) Live() bool { return w.Status == WebhookEnabled && w.DeletedAt.IsZero() }
+
+// Subscribes reports whether the webhook chose the event type.
+func (w *Webhook) Subscribes(eventType string) bool {
+	for _, choice := range w.Events {
+		if MatchesEventType(choice, eventType) {
+			return true
+		}
+	}
+	return false
+}
+
+// SecretPrefix starts every signing secret; base64 of 32 random bytes follows,
+// as Standard Webhooks 1.0 recommends.
+const SecretPrefix = "whsec_"
+
+// NewSecret makes a signing secret of 256 random bits.
+func NewSecret(now time.Time) Secret {
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw) // never fails: crypto/rand ends the program instead
+	return Secret{Value: SecretPrefix + base64.StdEncoding.EncodeToString(raw), CreatedAt: now}
+}
+
+// reservedHeaders are set by CyberVault or by HTTP itself.
+var reservedHeaders = map[string]bool{
+	"Host": true, "Content-Type": true, "Content-Length": true, "User-Agent": true,
+	"Webhook-Id": true, "Webhook-Timestamp": true, "Webhook-Signature": true,
+	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+	"Expect": true, "Accept-Encoding": true,
+}
+
+// Check reports the first thing wrong with the settings of a webhook that needs
+// no network and no configuration to see: the form of its URL, event choices,
+// headers, schedule. Whether http:// or an address is allowed is outbound's to say.
+func (w *Webhook) Check() error {
+	if err := checkURL(w.URL); err != nil {
+		return err
+	}
+	if len(w.Events) == 0 {
+		return Invalid("events", "choose at least one event type: a name, a namespace such as \"threat.*\", or \"*\" for all")
+	}
+	for i, choice := range w.Events {
+		name := strings.TrimSuffix(choice, ".*")
+		if choice == "*" || name != choice && eventTypeName.MatchString(name+".x") {
+			continue
+		}
+		if CheckEventTypeName(choice) != nil {
+			return Invalid(fmt.Sprintf("events[%d]", i), "%q is no event type name, no namespace such as \"threat.*\", and not \"*\"", truncate(choice, 100))
+		}
+		if choice == EventWebhookTest {
+			return Invalid(fmt.Sprintf("events[%d]", i), "%q cannot be subscribed to: it is sent on request, by verify", choice)
+		}
+	}
+	if len(w.Description) > MaxDescriptionBytes {
+		return Invalid("description", "is %d bytes long, more than %d", len(w.Description), MaxDescriptionBytes)
+	}
+	if w.Status != WebhookEnabled && w.Status != WebhookDisabled {
+		return Invalid("status", "%q is not a status: use \"enabled\" or \"disabled\"", w.Status)
+	}
+	if w.Accept != AcceptDefault && w.Accept != AcceptAny2xx {
+		return Invalid("accept", "%q is not a choice: use \"default\" (200 and 201) or \"any_2xx\"", w.Accept)
+	}
+	if err := CheckRetrySchedule(w.RetrySchedule); err != nil {
+		return err
+	}
+	return checkHeaders(w.Headers)
+}
+
+func checkURL(raw string) error {
+	if raw == "" {
+		return Invalid("url", "is missing: give the https:// URL that is to receive the events")
+	}
+	if len(raw) > MaxURLBytes {
+		return Invalid("url", "is %d bytes long, more than %d", len(raw), MaxURLBytes)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return Invalid("url", "cannot be read as a URL: use the form https://host/path")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return Invalid("url", "has the scheme %q: only https:// is accepted", truncate(u.Scheme, 20))
+	case u.Hostname() == "":
+		return Invalid("url", "names no host: use the form https://host/path")
+	case u.User != nil:
+		return Invalid("url", "holds a user name or password: put credentials into a header instead")
+	case u.Fragment != "":
+		return Invalid("url", "has a fragment (#…), which is never sent: remove it")
+	}
+	return nil
+}
+
+func checkHeaders(headers []Header) error {
+	if len(headers) > MaxWebhookHeaders {
+		return Invalid("headers", "has %d headers, more than %d", len(headers), MaxWebhookHeaders)
+	}
+	seen := make(map[string]bool, len(headers))
+	for _, h := range headers {
+		name := textproto.CanonicalMIMEHeaderKey(h.Name)
+		field := fmt.Sprintf("headers[%q]", truncate(h.Name, 60))
+		switch {
+		case !validHeaderName(h.Name):
+			return Invalid(field, "is not a header name: letters, digits and dashes only")
+		case reservedHeaders[name] || strings.HasPrefix(name, "X-Cybervault-"):
+			return Invalid(field, "is set by CyberVault or by HTTP itself and cannot be configured")
+		case seen[name]:
+			return Invalid(field, "stands twice")
+		case len(h.Value) > MaxHeaderValueBytes:
+			return Invalid(field, "has a value of %d bytes, more than %d", len(h.Value), MaxHeaderValueBytes)
+		case strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			return Invalid(field, "has a control character in its value")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func validHeaderName(name string) bool {
+	if name == "" || len(name) > 100 {
+		return false
+	}
+	for _, c := range []byte(name) {
+		// tchar of RFC 9110, section 5.6.2.
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return true
+}
