@@ -41,3 +41,22 @@ type Finding struct {
 	Key  string
 	Data []byte // JSON object, valid against the type's schema
 }
+
+// TelemetryReceipt is the answer to whoever handed telemetry in, once the
+// events it led to are on disk.
+type TelemetryReceipt struct {
+	Records    int              `json:"records"`    // read and given to the threat engine
+	Unreadable int              `json:"unreadable"` // lines that were not
+	Samples    []UnreadableLine `json:"unreadable_lines"`
+	Events     []EventID        `json:"events"` // published because of these records
+}
+
+// MaxUnreadableSamples bounds how many unreadable lines a receipt shows.
+const MaxUnreadableSamples = 20
+
+// UnreadableLine is a line that could not be read as a record.
+type UnreadableLine struct {
+	Line   int    `json:"line"`   // 1-based
+	Reason string `json:"reason"` // what was expected
+	Text   string `json:"text"`   // the line, shortened
+}
