@@ -207,16 +207,23 @@ func NewIDSource(node uint8, after int64, now func() time.Time) *IDSource {
 	return &IDSource{node: uint64(node), now: now, last: uint64(after) >> nodeBits}
 }
 
+// KeyStep is the distance between the Keys of two ids minted in one run.
+const KeyStep = 1 << nodeBits
+
 // Next mints a UUID.
-func (s *IDSource) Next() UUID {
-	ms := uint64(s.now().UnixMilli())
+func (s *IDSource) Next() UUID { return s.NextRun(1)[0] }
+
+// NextRun mints n UUIDs whose Keys are exactly KeyStep apart, so that a row
+// and the rows that belong to it can be found by a range of keys.
+func (s *IDSource) NextRun(n int) []UUID {
+	at := uint64(s.now().UnixMilli()) << counterBits
 	s.mu.Lock()
-	if at := ms << counterBits; at > s.last {
-		s.last = at
-	} else {
-		s.last++
-	}
-	last := s.last
+	first := max(at, s.last+1)
+	s.last = first + uint64(n) - 1
 	s.mu.Unlock()
-	return UUIDFromParts(int64(last<<nodeBits|s.node), int64(rand.Uint64()&restMask))
+	run := make([]UUID, n)
+	for i := range run {
+		run[i] = UUIDFromParts(int64((first+uint64(i))<<nodeBits|s.node), int64(rand.Uint64()&restMask))
+	}
+	return run
 }
