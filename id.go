@@ -135,16 +135,38 @@ type (
 	AlertID     = ID[alertKind]
 )
 
-// MakeID rebuilds an id from the two numbers the store keeps.
-func MakeID[K Kind](key, rest int64) ID[K] { return ID[K]{UUIDFromParts(key, rest)} }
+// AnyID is one of the id types above, for the generic functions below.
+type AnyID interface {
+	~struct{ UUID }
+	Prefix() string
+}
 
-// NewID mints an id of kind K.
-func NewID[K Kind](s *IDSource) ID[K] { return ID[K]{s.Next()} }
+// MakeID rebuilds an id from the two numbers the store keeps:
+// MakeID[EventID](key, rest).
+func MakeID[I AnyID](key, rest int64) I { return I{UUIDFromParts(key, rest)} }
 
-// ParseID reads an id of kind K; the prefix must be K's.
-func ParseID[K Kind](s string) (ID[K], error) {
-	var id ID[K]
-	return id, id.UnmarshalText([]byte(s))
+// NewID mints an id: NewID[WebhookID](source).
+func NewID[I AnyID](s *IDSource) I { return I{s.Next()} }
+
+// ParseID reads an id: ParseID[EventID]("wh_…"). The error has code CodeInvalid
+// and says which prefix is wanted.
+func ParseID[I AnyID](s string) (I, error) {
+	var id I
+	rest, ok := strings.CutPrefix(s, id.Prefix())
+	if !ok {
+		return id, Errorf(CodeInvalid, "%q is not such an id: it starts with %q", truncate(s, 60), id.Prefix())
+	}
+	u, err := ParseUUID(rest)
+	if err != nil {
+		return id, Errorf(CodeInvalid, "%q is not an id: %q and a version 7 UUID in lower case", truncate(s, 60), id.Prefix())
+	}
+	return I{u}, nil
+}
+
+// Prefix returns what every id of kind K starts with.
+func (id ID[K]) Prefix() string {
+	var k K
+	return k.Prefix()
 }
 
 // String returns prefix and UUID, or "" for the zero id.
@@ -165,19 +187,13 @@ func (id ID[K]) AppendText(b []byte) ([]byte, error) {
 // MarshalText implements encoding.TextMarshaler.
 func (id ID[K]) MarshalText() ([]byte, error) { return id.AppendText(nil) }
 
-// UnmarshalText implements encoding.TextUnmarshaler. The error has code
-// CodeInvalid and says which prefix is wanted.
+// UnmarshalText implements encoding.TextUnmarshaler, as ParseID.
 func (id *ID[K]) UnmarshalText(b []byte) error {
-	var k K
-	rest, ok := strings.CutPrefix(string(b), k.Prefix())
-	if !ok {
-		return Errorf(CodeInvalid, "%q is not such an id: it starts with %q", truncate(string(b), 60), k.Prefix())
-	}
-	u, err := ParseUUID(rest)
+	parsed, err := ParseID[ID[K]](string(b))
 	if err != nil {
-		return &Error{Code: CodeInvalid, Message: fmt.Sprintf("%q is not an id: %v", truncate(string(b), 60), err)}
+		return err
 	}
-	id.UUID = u
+	*id = parsed
 	return nil
 }
 
