@@ -1,0 +1,225 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// envPrefix starts the name of every environment variable.
+const envPrefix = "CYBERVAULT_"
+
+// An option is one setting with its three names. set reads its text form, which
+// is the same in all three places, and says what would be right when it cannot.
+type option struct {
+	name   string // of the flag; the variable's and the file key's are made from it
+	hint   string // the kind of value, for the help text; empty for a switch
+	usage  string
+	list   bool // may be given more than once; a list in the file
+	noFlag bool // flags show in the process list: not for a secret
+	set    func(c *Config, text string) error
+}
+
+func (o option) env() string { return envPrefix + strings.ToUpper(o.key()) }
+func (o option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
+
+// options lists every setting in the order of the documentation.
+func options() []option {
+	return []option{
+		{
+			name: "listen", hint: "host:port", usage: "address to serve the API and the dashboard on; port 0 takes a free one",
+			set: setListen,
+		},
+		{
+			name: "data", hint: "directory", usage: "where the embedded store and the key file live",
+			set: func(c *Config, s string) error { return setText(&c.DataDir, s) },
+		},
+		{
+			name: "database-url", hint: "url", usage: "PostgreSQL to use instead of the embedded store: postgres://user:password@host/database",
+			set: setDatabaseURL,
+		},
+		{
+			name: "retry-schedule", hint: "delays", usage: "delays after the first, second … failed attempt", list: true,
+			set: setRetrySchedule,
+		},
+		{
+			name: "allow-destination", hint: "CIDR", usage: "address range that webhooks may lead to although it is refused by default; repeatable", list: true,
+			set: setAllowDestinations,
+		},
+		{
+			name: "dev", usage: "development mode: allow webhooks to lead to this machine, over http too",
+			set: setDev,
+		},
+		{
+			name: "log-level", hint: "level", usage: "least level that is logged: debug, info, warn or error",
+			set: setLogLevel,
+		},
+		{
+			name: "log-format", hint: "format", usage: "form of the log on stderr: text or json",
+			set: setLogFormat,
+		},
+		{
+			name: "secret-key-file", hint: "file", usage: "key that seals secrets at rest (default secret.key in the data directory); made if it does not exist",
+			set: func(c *Config, s string) error { return setText(&c.SecretKeyFile, s) },
+		},
+		{
+			name: "bootstrap-api-key", hint: "key", usage: "admin API key of the first workspace", noFlag: true,
+			set: setBootstrapAPIKey,
+		},
+		{
+			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
+			set: setDrainTimeout,
+		},
+	}
+}
+
+// defaultText is the default of an option as it would be written.
+func (o option) defaultText() string {
+	for _, a := range Default().attrs() {
+		if a.Key == o.key() && o.name != "secret-key-file" {
+			return a.Value.String()
+		}
+	}
+	return ""
+}
+
+func setText(field *string, s string) error {
+	if strings.TrimSpace(s) == "" || strings.ContainsRune(s, 0) {
+		return fmt.Errorf("%q is not a path", s)
+	}
+	*field = s
+	return nil
+}
+
+func setListen(c *Config, s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is not an address to listen on: use host:port, such as 127.0.0.1:8400 or [::1]:8400", s)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has no port between 0 and 65535: use host:port, such as 127.0.0.1:8400", s)
+	}
+	c.Listen = net.JoinHostPort(host, port)
+	return nil
+}
+
+func setDatabaseURL(c *Config, s string) error {
+	if s == "" { // a flag that turns what the environment says off
+		c.DatabaseURL = ""
+		return nil
+	}
+	// What is wrong is not quoted back: the text may hold a password.
+	u, err := url.Parse(s)
+	if err != nil {
+		return fmt.Errorf("cannot be read as a URL: use postgres://user:password@host:5432/database, with %%-encoding for special characters")
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return fmt.Errorf("does not start with postgres:// : use postgres://user:password@host:5432/database, or leave it out for the embedded store")
+	}
+	c.DatabaseURL = s
+	return nil
+}
+
+func setRetrySchedule(c *Config, s string) error {
+	schedule, err := cybervault.ParseRetrySchedule(s)
+	if err != nil {
+		return bare(err)
+	}
+	if len(schedule) == 0 {
+		return fmt.Errorf("names no delay: use durations such as 5s,30s,2m")
+	}
+	c.RetrySchedule = schedule
+	return nil
+}
+
+func setAllowDestinations(c *Config, s string) error {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(words) > MaxAllowDestinations {
+		return fmt.Errorf("has %d ranges, more than %d: join neighbours into wider ones", len(words), MaxAllowDestinations)
+	}
+	ranges := make([]netip.Prefix, 0, len(words))
+	for _, word := range words {
+		p, err := parseRange(word)
+		if err != nil {
+			return err
+		}
+		ranges = append(ranges, p)
+	}
+	c.AllowDestinations = ranges
+	return nil
+}
+
+func parseRange(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+			return p, fmt.Errorf("%q is an address, not a range: write %s/%d for this one alone", s, addr, addr.BitLen())
+		}
+		return p, fmt.Errorf("%q is not a range of addresses: use CIDR form, such as 10.1.0.0/16 or fd00:1::/64", s)
+	}
+	if p.Addr().Is4In6() {
+		return p, fmt.Errorf("%q is an IPv4 range in IPv6 form: write it as IPv4, such as 10.1.0.0/16", s)
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits set beyond its mask: write %s for the range, or %s/%d for the one address", s, p.Masked(), p.Addr(), p.Addr().BitLen())
+	}
+	return p, nil
+}
+
+func setDev(c *Config, s string) error {
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", s)
+	}
+	c.Dev = on
+	return nil
+}
+
+func setLogLevel(c *Config, s string) error {
+	switch strings.ToLower(s) {
+	case "debug":
+		c.LogLevel = slog.LevelDebug
+	case "info":
+		c.LogLevel = slog.LevelInfo
+	case "warn":
+		c.LogLevel = slog.LevelWarn
+	case "error":
+		c.LogLevel = slog.LevelError
+	default:
+		return fmt.Errorf("%q is not a level: use debug, info, warn or error", s)
+	}
+	return nil
+}
+
+func setLogFormat(c *Config, s string) error {
+	if s != LogText && s != LogJSON {
+		return fmt.Errorf("%q is not a log format: use text or json", s)
+	}
+	c.LogFormat = s
+	return nil
+}
+
+func setBootstrapAPIKey(c *Config, s string) error {
+	// Never quoted back. Only what can stand in an Authorization header.
+	if len(s) > MaxBootstrapAPIKeyBytes || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("is not usable as an API key: use 1 to %d visible ASCII characters without spaces", MaxBootstrapAPIKeyBytes)
+	}
+	c.BootstrapAPIKey = s
+	return nil
+}
+
+func setDrainTimeout(c *Config, s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > MaxDrainTimeout {
+		return fmt.Errorf("%q is not a duration between 0s and %s: use a number and a unit, such as 10s", s, cybervault.FormatDuration(MaxDrainTimeout))
+	}
+	c.DrainTimeout = d
+	return nil
+}
