@@ -1,0 +1,120 @@
+// Package access says who may do what: it makes, checks and revokes the API
+// keys of programs, and it opens the dashboard to the person who holds the link
+// that the server printed.
+//
+// It stands at the edge of the flow, before the API and the dashboard, and asks
+// the store for nothing but API keys. It never keeps, logs or returns a key in
+// clear except once, to whoever created it: what is stored is a SHA-256. That
+// is enough because a key holds 256 random bits; it is no password that could
+// be guessed from its hash.
+package access
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Store keeps API keys. Its errors are *cybervault.Error.
+type Store interface {
+	// CreateAPIKey stores a new key. A hash that is already stored is an error
+	// of CodeConflict.
+	CreateAPIKey(ctx context.Context, key *cybervault.APIKey) error
+	// APIKeys lists the keys of a workspace, revoked ones included, newest first.
+	APIKeys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error)
+	// RevokeAPIKey ends a key; CodeNotFound if the workspace has none of that id.
+	RevokeAPIKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID, at time.Time) error
+	// APIKeyByHash finds a key by its SHA-256; CodeNotFound if there is none.
+	APIKeyByHash(ctx context.Context, hash [32]byte) (*cybervault.APIKey, error)
+}
+
+// Access checks API keys and dashboard sessions. Safe for concurrent use.
+type Access struct {
+	store Store
+	now   func() time.Time
+	ids   *cybervault.IDSource
+
+	keys      keyCache
+	dashboard dashboard
+}
+
+// New returns an Access on the given store. now is the clock; ids mints the ids
+// of keys.
+func New(store Store, now func() time.Time, ids *cybervault.IDSource) *Access {
+	return &Access{
+		store:     store,
+		now:       now,
+		ids:       ids,
+		keys:      keyCache{entries: make(map[[32]byte]cachedKey)},
+		dashboard: dashboard{sessions: make(map[[32]byte]session), allowance: maxLoginBurst},
+	}
+}
+
+// How long and how many looked-up keys are remembered, so that a publisher of
+// thousands of events a second costs one query a second.
+const (
+	keyCacheTTL  = time.Second
+	keyCacheSize = 1024
+)
+
+// keyCache remembers keys that were found valid. Keys that were not found are
+// never remembered: a flood of made-up keys must not push real ones out, and a
+// new key must work at once.
+type keyCache struct {
+	mu         sync.Mutex
+	entries    map[[32]byte]cachedKey
+	generation uint64 // counts revocations
+}
+
+type cachedKey struct {
+	key   *cybervault.APIKey
+	until time.Time
+}
+
+// get returns the remembered key, or nil, and the generation to hand to put.
+func (c *keyCache) get(hash [32]byte, now time.Time) (*cybervault.APIKey, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[hash]; ok && now.Before(e.until) {
+		return e.key, c.generation
+	}
+	return nil, c.generation
+}
+
+// put remembers a key, unless a key was revoked since get: the look-up may have
+// read what stood before the revocation.
+func (c *keyCache) put(hash [32]byte, key *cybervault.APIKey, generation uint64, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if generation != c.generation {
+		return
+	}
+	if len(c.entries) >= keyCacheSize {
+		for h, e := range c.entries {
+			if !now.Before(e.until) {
+				delete(c.entries, h)
+			}
+		}
+	}
+	for h := range c.entries {
+		if len(c.entries) < keyCacheSize {
+			break
+		}
+		delete(c.entries, h) // any one: it is read again within a second
+	}
+	c.entries[hash] = cachedKey{key: key, until: now.Add(keyCacheTTL)}
+}
+
+// forget drops the key of that id.
+func (c *keyCache) forget(id cybervault.APIKeyID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.generation++
+	for h, e := range c.entries {
+		if e.key.ID == id {
+			delete(c.entries, h)
+		}
+	}
+}
