@@ -48,6 +48,11 @@ func (u UUID) Key() int64 {
 	return int64(ms<<(counterBits+nodeBits) | (hi&0xfff)<<nodeBits | lo>>restBits&0xff)
 }
 
+// KeyAt returns the least Key that a UUID made at t can have.
+func KeyAt(t time.Time) int64 {
+	return max(t.UnixMilli(), 0) << (counterBits + nodeBits)
+}
+
 // Rest returns the 54 random bits that are not part of Key.
 func (u UUID) Rest() int64 { return int64(binary.BigEndian.Uint64(u[8:]) & restMask) }
 

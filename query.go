@@ -52,7 +52,7 @@ type Overview struct {
 	Width      time.Duration    // of a bucket
 	ByType     map[string]int64 // events
 	ByStatus   map[DeliveryStatus]int64
-	LatencyP50 time.Duration // from commit to a successful answer; zero if nothing was delivered
+	LatencyP50 time.Duration // from commit to success, of deliveries whose first attempt succeeded; zero if there are none
 	LatencyP99 time.Duration
 	// Capped says that there were more rows than an overview counts, so that
 	// the figures cover the newest part only.

@@ -1,0 +1,106 @@
+-- +goose Up
+
+-- Ids are two integers: the row key (time-ordered, see cybervault.UUID) and the
+-- random rest of the UUID. Other tables refer to the key alone. Times are Unix
+-- microseconds, 0 for "never". Booleans are 0 and 1.
+
+CREATE TABLE workspaces (
+    id         INTEGER PRIMARY KEY,
+    id_rest    INTEGER NOT NULL,
+    name       TEXT    NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE webhooks (
+    id              INTEGER PRIMARY KEY,
+    id_rest         INTEGER NOT NULL,
+    workspace_id    INTEGER NOT NULL,
+    url             TEXT    NOT NULL,
+    events          TEXT    NOT NULL, -- JSON list of choices
+    description     TEXT    NOT NULL,
+    status          TEXT    NOT NULL,
+    disabled_reason TEXT    NOT NULL,
+    accept          TEXT    NOT NULL,
+    retry_schedule  TEXT    NOT NULL, -- "" for the server's, "none" for an empty one
+    ca_certificate  TEXT    NOT NULL,
+    verification    INTEGER NOT NULL,
+    verified_at     INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    deleted_at      INTEGER NOT NULL,
+    sealed          BLOB    NOT NULL  -- secrets and header values, encrypted
+) STRICT;
+
+-- The last sequence number given out for each webhook, apart from the wide row
+-- that people edit.
+CREATE TABLE webhook_sequences (
+    webhook_id INTEGER PRIMARY KEY,
+    last       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE events (
+    id              INTEGER PRIMARY KEY,
+    id_rest         INTEGER NOT NULL,
+    workspace_id    INTEGER NOT NULL,
+    type            TEXT    NOT NULL,
+    timestamp       INTEGER NOT NULL,
+    idempotency_key TEXT,             -- the publisher's; NULL where CyberVault made it from the id
+    test            INTEGER NOT NULL,
+    deliveries      INTEGER NOT NULL, -- rows made with it: the keys right after id
+    body            BLOB    NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX events_idempotency ON events (workspace_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+CREATE TABLE deliveries (
+    id           INTEGER PRIMARY KEY,
+    id_rest      INTEGER NOT NULL,
+    workspace_id INTEGER NOT NULL,
+    event_id     INTEGER NOT NULL,
+    webhook_id   INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    status       INTEGER NOT NULL, -- 0 pending, 1 held, 2 delivered, 3 dead_letter, 4 cancelled, 5 skipped
+    reason       TEXT    NOT NULL,
+    attempts     INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL, -- when anyone may claim it: the next attempt's time, or the lease's end
+    lease_token  INTEGER NOT NULL, -- 0 for none
+    finished_at  INTEGER NOT NULL,
+    replay_of    INTEGER NOT NULL, -- the row key of the replayed delivery, 0 for none
+    test         INTEGER NOT NULL,
+    last_status  INTEGER NOT NULL,
+    last_failure TEXT    NOT NULL
+) STRICT;
+
+-- The queue. Ended deliveries leave it, so it stays as small as the backlog.
+CREATE INDEX deliveries_queue ON deliveries (webhook_id, status, due_at) WHERE status < 2;
+
+-- Replays, which do not stand right after their event.
+CREATE INDEX deliveries_replays ON deliveries (event_id) WHERE replay_of <> 0;
+
+CREATE TABLE attempts (
+    delivery_id INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    id          INTEGER NOT NULL,
+    id_rest     INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    elapsed     INTEGER NOT NULL, -- microseconds
+    status      INTEGER NOT NULL,
+    failure     TEXT    NOT NULL,
+    detail      BLOB    NOT NULL, -- the rest of the exchange, as JSON
+    body        BLOB,             -- the answer's, as far as it is kept
+    PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_keys (
+    id           INTEGER PRIMARY KEY,
+    id_rest      INTEGER NOT NULL,
+    workspace_id INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    hint         TEXT    NOT NULL,
+    hash         BLOB    NOT NULL,
+    scopes       TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    revoked_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX api_keys_hash ON api_keys (hash);

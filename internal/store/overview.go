@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Bounds of an overview, so that it costs the same whatever the log holds.
+const (
+	overviewRows   = 50_000
+	latencySamples = 5_000
+)
+
+// Overview counts what happened in a workspace since a moment, in buckets of
+// equal width that begin on a multiple of it. It reads a bounded number of rows,
+// the newest.
+func (s *Store) Overview(ctx context.Context, ws cybervault.WorkspaceID, since time.Time, buckets int) (*cybervault.Overview, error) {
+	now := s.now()
+	width := max(now.Sub(since)/time.Duration(buckets), time.Second).Round(time.Second)
+	step := width.Milliseconds() * cybervault.KeyAt(time.UnixMilli(1))
+	first := cybervault.KeyAt(since) / step
+	start := time.UnixMilli(first * width.Milliseconds()).UTC()
+
+	o := &cybervault.Overview{Since: start, Width: width, ByType: map[string]int64{}, ByStatus: map[cybervault.DeliveryStatus]int64{}}
+	for at := start; !at.After(now); at = at.Add(width) {
+		o.Buckets = append(o.Buckets, cybervault.OverviewBucket{Start: at, ByType: map[string]int64{}})
+	}
+	bucket := func(b int64) *cybervault.OverviewBucket {
+		i := min(max(int(b-first), 0), len(o.Buckets)-1) // a row made while we read stands in the last
+		return &o.Buckets[i]
+	}
+	from := first * step
+
+	var seen int64
+	err := s.group(ctx, `SELECT b, type, COUNT(*) FROM (SELECT e.id / ? AS b, e.type AS type FROM events e
+WHERE e.workspace_id = ? AND e.id >= ? ORDER BY e.id DESC LIMIT ?) q GROUP BY b, type`,
+		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, name string, n int64) {
+			bucket(b).ByType[name] += n
+			o.ByType[name] += n
+			seen += n
+		})
+	if err != nil {
+		return nil, err
+	}
+	o.Capped = seen >= overviewRows
+
+	seen = 0
+	err = s.group(ctx, `SELECT b, CAST(status AS TEXT), COUNT(*) FROM (SELECT d.id / ? AS b, d.status AS status FROM deliveries d
+WHERE d.workspace_id = ? AND d.id >= ? ORDER BY d.id DESC LIMIT ?) q GROUP BY b, status`,
+		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, code string, n int64) {
+			status := statusOf(int64(code[0] - '0'))
+			o.ByStatus[status] += n
+			if status == cybervault.DeliveryDelivered {
+				bucket(b).Delivered += n
+			}
+			seen += n
+		})
+	if err != nil {
+		return nil, err
+	}
+	o.Capped = o.Capped || seen >= overviewRows
+
+	err = s.group(ctx, `SELECT b, failure, COUNT(*) FROM (SELECT a.delivery_id / ? AS b, CASE WHEN a.failure = '' THEN '' ELSE 'failed' END AS failure
+FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
+WHERE d.workspace_id = ? AND a.delivery_id >= ? ORDER BY a.delivery_id DESC LIMIT ?) q WHERE failure <> '' GROUP BY b, failure`,
+		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, _ string, n int64) { bucket(b).Failed += n })
+	if err != nil {
+		return nil, err
+	}
+	return o, s.latencies(ctx, ws, from, o)
+}
+
+func (s *Store) group(ctx context.Context, query string, args []any, row func(bucket int64, name string, count int64)) error {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), args...)
+	if err != nil {
+		return readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var b, n int64
+		var name string
+		if err := rows.Scan(&b, &name, &n); err != nil {
+			return readError(err)
+		}
+		row(b, name, n)
+	}
+	return readError(rows.Err())
+}
+
+func (s *Store) latencies(ctx context.Context, ws cybervault.WorkspaceID, from int64, o *cybervault.Overview) error {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT d.finished_at - d.id / ? * 1000 FROM deliveries d
+WHERE d.workspace_id = ? AND d.id >= ? AND d.status = 2 AND d.attempts = 1 ORDER BY d.id DESC LIMIT ?`),
+		cybervault.KeyAt(time.UnixMilli(1)), ws.Key(), from, int64(latencySamples))
+	if err != nil {
+		return readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []int64
+	for rows.Next() {
+		var us int64
+		if err := rows.Scan(&us); err != nil {
+			return readError(err)
+		}
+		all = append(all, us)
+	}
+	if err := rows.Err(); err != nil {
+		return readError(err)
+	}
+	if len(all) > 0 {
+		slices.Sort(all)
+		at := func(q float64) time.Duration {
+			return time.Duration(max(all[int(q*float64(len(all)-1))], 0)) * time.Microsecond
+		}
+		o.LatencyP50, o.LatencyP99 = at(0.50), at(0.99)
+	}
+	return nil
+}

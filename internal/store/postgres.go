@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the database/sql driver for reads and migrations
+
+	"github.com/cybervault/cybervault"
+)
+
+const (
+	// postgresWriters is how many group commits are under way at once: while one
+	// waits for its sync, another is sent.
+	postgresWriters = 4
+	postgresReaders = 8
+	// postgresPatience bounds one transaction, so that a network that swallows
+	// packets is noticed.
+	postgresPatience = 30 * time.Second
+)
+
+func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
+	cfg, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		// The error may show the password.
+		return cybervault.Invalid("database-url", "cannot be read: use postgres://user:password@host:port/database")
+	}
+	s.dialect = postgresDialect
+	if s.db, err = sql.Open("pgx", databaseURL); err != nil {
+		return fmt.Errorf("open PostgreSQL: %w", err)
+	}
+	s.db.SetMaxOpenConns(postgresReaders)
+	s.db.SetMaxIdleConns(postgresReaders)
+	if err := s.db.PingContext(ctx); err != nil {
+		return unavailable(fmt.Sprintf("PostgreSQL at %s:%d does not answer", cfg.Host, cfg.Port), err)
+	}
+	if err := migrate(ctx, s.db, "postgres"); err != nil {
+		return err
+	}
+	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg) })
+	return err
+}
+
+type postgresSession struct {
+	conn *pgx.Conn
+	ctx  context.Context //nolint:containedctx // the running transaction's; a session runs one at a time
+	args []any
+}
+
+func openPostgresSession(cfg *pgx.ConnConfig) (session, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	return &postgresSession{conn: conn}, nil
+}
+
+func (s *postgresSession) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+}
+
+func (s *postgresSession) transact(fn func(transaction) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
+	defer cancel()
+	if s.conn.IsClosed() {
+		fresh, err := pgx.ConnectConfig(ctx, s.conn.Config())
+		if err != nil {
+			return errors.Join(errLostConnection, err)
+		}
+		s.conn = fresh
+	}
+	s.ctx = ctx
+	return pgx.BeginFunc(ctx, s.conn, func(pgx.Tx) error { return fn(s) })
+}
+
+func (s *postgresSession) batch(query string, n int, bind func(int, []any) []any) *pgx.Batch {
+	query = postgresDialect.rebind(query)
+	batch := &pgx.Batch{}
+	for i := range n {
+		batch.Queue(query, bind(i, nil)...)
+	}
+	return batch
+}
+
+func (s *postgresSession) each(query string, n int, bind func(int, []any) []any, affected func(int, int64)) (err error) {
+	if n == 0 {
+		return nil
+	}
+	results := s.conn.SendBatch(s.ctx, s.batch(query, n, bind))
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for i := range n {
+		tag, err := results.Exec()
+		if err != nil {
+			return fmt.Errorf("run %.60q: %w", query, err)
+		}
+		if affected != nil {
+			affected(i, tag.RowsAffected())
+		}
+	}
+	return nil
+}
+
+func (s *postgresSession) query(query string, args []any, row func([]any)) error {
+	return s.eachRow(query, 1, func(_ int, a []any) []any { return append(a, args...) }, func(_ int, r []any) { row(r) })
+}
+
+func (s *postgresSession) eachRow(query string, n int, bind func(int, []any) []any, row func(int, []any)) (err error) {
+	if n == 0 {
+		return nil
+	}
+	results := s.conn.SendBatch(s.ctx, s.batch(query, n, bind))
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for i := range n {
+		rows, err := results.Query()
+		if err != nil {
+			return fmt.Errorf("run %.60q: %w", query, err)
+		}
+		for rows.Next() {
+			values, err := rows.Values()
+			if err != nil {
+				rows.Close()
+				return fmt.Errorf("run %.60q: %w", query, err)
+			}
+			row(i, values)
+		}
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("run %.60q: %w", query, err)
+		}
+	}
+	return nil
+}
+
+var errLostConnection = errors.New("PostgreSQL does not answer")
+
+// trouble covers a lost connection and the error classes of a server that is
+// starting, stopping, full, read-only or out of resources; an abort for a
+// deadlock or a serialisation failure is tried again as well.
+func (s *postgresSession) trouble(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		for _, class := range []string{"08", "25006", "40", "53", "55", "57", "58", "XX"} {
+			if strings.HasPrefix(pg.Code, class) {
+				return true
+			}
+		}
+		return false
+	}
+	return errors.Is(err, errLostConnection) || s.conn.IsClosed() || errors.Is(err, context.DeadlineExceeded)
+}

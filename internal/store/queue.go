@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Record hands in a finished attempt and what becomes of its delivery. It
+// returns once it is queued; done is called, from another goroutine, when it is
+// durable, or with CodeConflict when the lease is no longer the caller's and
+// nothing was recorded. A database in trouble delays done: the result is kept
+// and offered again. Record blocks while the queue is full.
+func (s *Store) Record(r *cybervault.Result, done func(error)) error {
+	return s.w.submit(context.Background(), &operation{
+		result: r,
+		bytes:  len(r.Attempt.Body) + 1024,
+		done:   done,
+	})
+}
+
+const (
+	finishAttempt = `UPDATE deliveries SET status = ?, attempts = ?, due_at = ?, lease_token = 0, finished_at = ?, last_status = ?, last_failure = ?
+WHERE id = ? AND lease_token = ? AND status = 0`
+	insertAttempt = `INSERT INTO attempts (delivery_id, number, id, id_rest, started_at, elapsed, status, failure, detail, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error) {
+	answers := make([]func(), 0, len(ops))
+	fenced := make([]*cybervault.Result, 0, len(ops))
+	err := tx.each(finishAttempt, len(ops), func(i int, a []any) []any {
+		r := ops[i].result
+		var due, finished int64
+		if r.Status == cybervault.DeliveryPending {
+			due = micros(r.NextAttemptAt)
+		} else {
+			finished = r.Attempt.StartedAt.Add(r.Attempt.Elapsed).UnixMicro()
+		}
+		return append(a, statusCode(r.Status), int64(r.Attempt.Number), due, finished, int64(r.Attempt.Status), string(r.Attempt.Failure),
+			r.Attempt.Delivery.Key(), r.Lease.Token)
+	}, func(i int, rows int64) {
+		op := ops[i]
+		if rows == 1 {
+			fenced = append(fenced, op.result)
+			answers = append(answers, func() { op.done(nil) })
+			return
+		}
+		answers = append(answers, func() {
+			s.stale.Add(1)
+			op.done(cybervault.Errorf(cybervault.CodeConflict, "the lease on %s has ended: the result is not recorded", op.result.Attempt.Delivery))
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = tx.each(insertAttempt, len(fenced), func(i int, a []any) []any {
+		t := fenced[i].Attempt
+		return append(a, t.Delivery.Key(), int64(t.Number), t.ID.Key(), t.ID.Rest(), t.StartedAt.UnixMicro(), t.Elapsed.Microseconds(),
+			int64(t.Status), string(t.Failure), encodeDetail(&t.Exchange), t.Body)
+	}, nil)
+	return answers, err
+}
+
+const selectDue = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body
+FROM deliveries d JOIN events e ON e.id = d.event_id
+WHERE d.webhook_id = ? AND d.status = 0 AND d.due_at <= ? ORDER BY d.due_at LIMIT ?`
+
+// Claim leases up to limit deliveries of one webhook that are due, the longest
+// due first, and returns once the leases are durable.
+func (s *Store) Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error) {
+	var claimed []*cybervault.Assignment
+	err := s.w.do(ctx, func(tx transaction) error {
+		claimed = claimed[:0]
+		err := tx.query(selectDue+s.dialect.skipLocked, []any{webhook.Key(), micros(s.now()), int64(limit)}, func(row []any) {
+			claimed = append(claimed, &cybervault.Assignment{
+				Delivery: cybervault.MakeID[cybervault.DeliveryID](asInt(row[0]), asInt(row[1])), Webhook: webhook,
+				Sequence: asInt(row[2]), Attempt: int(asInt(row[3])) + 1, Test: asInt(row[4]) != 0,
+				Event: cybervault.MakeID[cybervault.EventID](asInt(row[5]), asInt(row[6])), EventType: asString(row[7]),
+				Body: slices.Clone(asBytes(row[8])), Lease: lease,
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return tx.each("UPDATE deliveries SET lease_token = ?, due_at = ? WHERE id = ?", len(claimed), func(i int, a []any) []any {
+			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
+		}, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+// Release gives leases back, so that the deliveries can be claimed at once.
+// Leases that have been lost in the meantime are passed over.
+func (s *Store) Release(ctx context.Context, assignments []*cybervault.Assignment) error {
+	if len(assignments) == 0 {
+		return nil
+	}
+	return s.w.do(ctx, func(tx transaction) error {
+		now := micros(s.now())
+		return tx.each("UPDATE deliveries SET lease_token = 0, due_at = ? WHERE id = ? AND lease_token = ? AND status = 0", len(assignments),
+			func(i int, a []any) []any {
+				return append(a, now, assignments[i].Delivery.Key(), assignments[i].Lease.Token)
+			}, nil)
+	})
+}
+
+// Backlogs tells, for every webhook that has pending deliveries, when the
+// earliest of them may be claimed. It reads the queue's index only.
+func (s *Store) Backlogs(ctx context.Context) ([]cybervault.Backlog, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT q.webhook_id, w.id_rest, q.due_at
+FROM (SELECT webhook_id, MIN(due_at) AS due_at FROM deliveries WHERE status = 0 GROUP BY webhook_id) q JOIN webhooks w ON w.id = q.webhook_id`)
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []cybervault.Backlog
+	for rows.Next() {
+		var key, rest, due int64
+		if err := rows.Scan(&key, &rest, &due); err != nil {
+			return nil, readError(err)
+		}
+		out = append(out, cybervault.Backlog{Webhook: cybervault.MakeID[cybervault.WebhookID](key, rest), DueAt: fromMicros(due)})
+	}
+	return out, readError(rows.Err())
+}
+
+// Pending counts the deliveries that have not ended, for metrics.
+func (s *Store) Pending(ctx context.Context) (pending, held int64, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT COALESCE(SUM(CASE WHEN status = 0 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN status = 1 THEN 1 ELSE 0 END), 0)
+FROM deliveries WHERE status < 2`).Scan(&pending, &held)
+	return pending, held, readError(err)
+}
+
+// endBatch bounds how many deliveries one transaction ends or frees.
+const endBatch = 1000
+
+// CancelDelivery ends a delivery that has not ended. An attempt under way is
+// not recorded. CodeNotFound, or CodeConflict when it has ended.
+func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, reason string) error {
+	return s.w.do(ctx, func(tx transaction) error {
+		found := false
+		var status int64
+		err := tx.query("SELECT status FROM deliveries WHERE id = ? AND id_rest = ? AND workspace_id = ?",
+			[]any{id.Key(), id.Rest(), ws.Key()}, func(row []any) { found, status = true, asInt(row[0]) })
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return notFound("delivery", id.String())
+		case statusOf(status).Ended():
+			return cybervault.Errorf(cybervault.CodeConflict, "the delivery has ended already: it is %s", statusOf(status))
+		}
+		return exec(tx, "UPDATE deliveries SET status = ?, reason = ?, lease_token = 0, due_at = 0, finished_at = ? WHERE id = ?",
+			int64(statusCancelled), reason, micros(s.now()), id.Key())
+	})
+}
+
+// CancelDeliveries ends all living deliveries of a webhook, in bounded batches,
+// and returns how many there were.
+func (s *Store) CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error) {
+	return s.inBatches(ctx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
+WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?)`,
+		func(now time.Time) []any { return []any{reason, micros(now), webhook.Key()} })
+}
+
+// FreeHeld makes the held deliveries of a webhook pending, in bounded batches,
+// and returns how many there were. They stay due since they were made, so the
+// oldest go first.
+func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
+	return s.inBatches(ctx, `UPDATE deliveries SET status = 0
+WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status = 1 ORDER BY due_at LIMIT ?)`,
+		func(time.Time) []any { return []any{webhook.Key()} })
+}
+
+func (s *Store) inBatches(ctx context.Context, query string, args func(time.Time) []any) (total int64, err error) {
+	for {
+		var n int64
+		err := s.w.do(ctx, func(tx transaction) (err error) {
+			n, err = execCount(tx, query, append(args(s.now()), int64(endBatch))...)
+			return err
+		})
+		total += n
+		if err != nil || n < endBatch {
+			return total, err
+		}
+	}
+}
+
+func notFound(what, id string) error {
+	return cybervault.Errorf(cybervault.CodeNotFound, "there is no %s %s in this workspace", what, id)
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	"github.com/cybervault/cybervault"
+)
+
+// KeySize is the length of the key that seals secrets, in bytes.
+const KeySize = 32
+
+// sealer encrypts what must not be readable in a copy of the database, with
+// AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce. The id of the row
+// is authenticated with it, so that a sealed value cannot be moved to another.
+type sealer struct{ aead cipher.AEAD }
+
+func newSealer(key []byte) (*sealer, error) {
+	if len(key) != KeySize {
+		return nil, cybervault.Invalid("secret-key-file", "holds a key of %d bytes; it must be %d random bytes", len(key), KeySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("use the sealing key: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("use the sealing key: %w", err)
+	}
+	return &sealer{aead: aead}, nil
+}
+
+// sealFormat starts every sealed value, so that the format can change.
+const sealFormat = 1
+
+func (s *sealer) seal(id string, value any) ([]byte, error) {
+	plain, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	out := make([]byte, 1+s.aead.NonceSize(), 1+s.aead.NonceSize()+len(plain)+s.aead.Overhead())
+	out[0] = sealFormat
+	_, _ = rand.Read(out[1:]) // never fails: crypto/rand ends the program instead
+	return s.aead.Seal(out, out[1:], plain, []byte(id)), nil
+}
+
+func (s *sealer) open(id string, sealed []byte, value any) error {
+	n := 1 + s.aead.NonceSize()
+	if len(sealed) < n || sealed[0] != sealFormat {
+		return fmt.Errorf("the sealed part of %s is damaged or of an unknown format", id)
+	}
+	plain, err := s.aead.Open(nil, sealed[1:n], sealed[n:], []byte(id))
+	if err != nil {
+		return fmt.Errorf("the secrets of %s cannot be opened: is secret-key-file the one they were sealed with? %w", id, err)
+	}
+	if err := json.Unmarshal(plain, value); err != nil {
+		return fmt.Errorf("the sealed part of %s: %w", id, err)
+	}
+	return nil
+}

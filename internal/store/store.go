@@ -1,0 +1,164 @@
+// Package store keeps everything that must outlive the process: events,
+// deliveries, attempts, webhooks and API keys, in an embedded SQLite file or in
+// PostgreSQL, with one body of SQL.
+//
+// It stands between router and deliver and is the queue between them: an event
+// and its deliveries are committed in one transaction before the publisher is
+// answered, and a delivery stays claimable here until a result is committed.
+// All writes pass through group commits (see writer), reads through a pool.
+//
+// It never decides: which webhooks an event goes to is the router's business,
+// when to try again is deliver's. It never talks to a receiver.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Config says which database to open, and how.
+type Config struct {
+	// Path of the SQLite file. Used when DatabaseURL is empty.
+	Path string
+	// DatabaseURL of a PostgreSQL database, "postgres://…".
+	DatabaseURL string
+	// Key seals webhook secrets and header values at rest: 32 bytes.
+	Key []byte
+	// Now is the clock; nil means time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger // nil: discarded
+}
+
+// Store is an open database. All methods are safe for concurrent use.
+type Store struct {
+	dialect dialect
+	db      *sql.DB // the pool for reads
+	w       *writer
+	seal    *sealer
+	now     func() time.Time
+	log     *slog.Logger
+	unlock  func()
+	stale   atomic.Int64
+}
+
+// Open opens the database, brings its schema up to date and starts the writer.
+// A database that another server has open (SQLite), that cannot be reached
+// (PostgreSQL), or whose schema is newer than this program, is an error that
+// says what to do.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.seal, err = newSealer(cfg.Key); err != nil {
+		return nil, err
+	}
+	if cfg.DatabaseURL != "" {
+		err = s.openPostgres(ctx, cfg.DatabaseURL)
+	} else {
+		err = s.openSQLite(ctx, cfg.Path)
+	}
+	if err != nil {
+		s.unlock()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close commits what was handed in, then closes the database. Calls after it
+// fail with CodeUnavailable.
+func (s *Store) Close() error {
+	s.w.close()
+	err := s.db.Close()
+	s.unlock()
+	if err != nil {
+		return fmt.Errorf("close the database: %w", err)
+	}
+	return nil
+}
+
+// Ping reports whether the database answers and can be written to, in the
+// sense of /readyz.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.w.do(ctx, func(transaction) error { return nil }); err != nil {
+		return err
+	}
+	if err := s.db.PingContext(ctx); err != nil {
+		return unavailable("the database cannot be read", err)
+	}
+	return nil
+}
+
+// StaleResults counts results that were refused because their lease was no
+// longer theirs.
+func (s *Store) StaleResults() int64 { return s.stale.Load() }
+
+// Dialect names the database: "sqlite" or "postgres".
+func (s *Store) Dialect() string { return s.dialect.name }
+
+// LastKey returns the greatest row key stored, for cybervault.NewIDSource.
+func (s *Store) LastKey(ctx context.Context) (int64, error) {
+	var last int64
+	for _, table := range []string{"workspaces", "webhooks", "events", "deliveries", "api_keys"} {
+		var key sql.NullInt64
+		if err := s.db.QueryRowContext(ctx, "SELECT MAX(id) FROM "+table).Scan(&key); err != nil {
+			return 0, fmt.Errorf("read the last key of %s: %w", table, err)
+		}
+		last = max(last, key.Int64)
+	}
+	return last, nil
+}
+
+// Workspace returns the first workspace, making it with the given id when there
+// is none yet.
+func (s *Store) Workspace(ctx context.Context, fresh cybervault.WorkspaceID, name string) (cybervault.WorkspaceID, error) {
+	var id cybervault.WorkspaceID
+	err := s.w.do(ctx, func(tx transaction) error {
+		const first = "SELECT id, id_rest FROM workspaces ORDER BY id LIMIT 1"
+		scan := func(row []any) { id = cybervault.MakeID[cybervault.WorkspaceID](asInt(row[0]), asInt(row[1])) }
+		if err := tx.query(first, nil, scan); err != nil || !id.IsZero() {
+			return err
+		}
+		if err := exec(tx, "INSERT INTO workspaces (id, id_rest, name, created_at) VALUES (?, ?, ?, ?)",
+			fresh.Key(), fresh.Rest(), name, micros(s.now())); err != nil {
+			return err
+		}
+		return tx.query(first, nil, scan)
+	})
+	return id, err
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func boolInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unavailable(what string, err error) error {
+	return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: what + "; nothing was kept, try again", Err: err}
+}

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// sealedPart is what is encrypted of a webhook.
+type sealedPart struct {
+	Secrets []cybervault.Secret `json:"secrets"`
+	Headers []cybervault.Header `json:"headers"`
+}
+
+// noRetries is how a webhook's own empty schedule is stored, apart from none of
+// its own.
+const noRetries = "none"
+
+// SaveWebhook inserts the webhook, or replaces the one with its id.
+func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
+	sealed, err := s.seal.seal(w.ID.String(), sealedPart{Secrets: w.Secrets, Headers: w.Headers})
+	if err != nil {
+		return err
+	}
+	events, err := json.Marshal(w.Events)
+	if err != nil {
+		return fmt.Errorf("encode the event choice: %w", err)
+	}
+	schedule := ""
+	if w.RetrySchedule != nil {
+		if schedule = cybervault.FormatRetrySchedule(w.RetrySchedule); schedule == "" {
+			schedule = noRetries
+		}
+	}
+	return s.w.do(ctx, func(tx transaction) error {
+		return exec(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
+ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET url = excluded.url, events = excluded.events, description = excluded.description, status = excluded.status,
+disabled_reason = excluded.disabled_reason, accept = excluded.accept, retry_schedule = excluded.retry_schedule, ca_certificate = excluded.ca_certificate,
+verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, sealed = excluded.sealed`,
+			w.ID.Key(), w.ID.Rest(), w.Workspace.Key(), w.URL, string(events), w.Description, string(w.Status), w.DisabledReason, string(w.Accept), schedule,
+			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt), sealed)
+	})
+}
+
+// Webhooks returns every webhook that is not deleted, of all workspaces, oldest
+// first, with its secrets opened.
+func (s *Store) Webhooks(ctx context.Context) ([]*cybervault.Webhook, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT w.id, w.id_rest, w.workspace_id, p.id_rest, w.url, w.events, w.description, w.status, w.disabled_reason, w.accept,
+w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at, w.sealed
+FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 0 ORDER BY w.id`)
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []*cybervault.Webhook
+	for rows.Next() {
+		w := &cybervault.Webhook{}
+		var key, rest, wsKey, wsRest, verification, verified, created, updated int64
+		var events, schedule string
+		var sealed []byte
+		if err := rows.Scan(&key, &rest, &wsKey, &wsRest, &w.URL, &events, &w.Description, &w.Status, &w.DisabledReason, &w.Accept,
+			&schedule, &w.CACertificate, &verification, &verified, &created, &updated, &sealed); err != nil {
+			return nil, readError(err)
+		}
+		w.ID = cybervault.MakeID[cybervault.WebhookID](key, rest)
+		w.Workspace = cybervault.MakeID[cybervault.WorkspaceID](wsKey, wsRest)
+		w.Verification, w.VerifiedAt = verification != 0, fromMicros(verified)
+		w.CreatedAt, w.UpdatedAt = fromMicros(created), fromMicros(updated)
+		if err := json.Unmarshal([]byte(events), &w.Events); err != nil {
+			return nil, fmt.Errorf("read the event choice of %s: %w", w.ID, err)
+		}
+		if w.RetrySchedule, err = readSchedule(schedule); err != nil {
+			return nil, fmt.Errorf("read the retry schedule of %s: %w", w.ID, err)
+		}
+		var part sealedPart
+		if err := s.seal.open(w.ID.String(), sealed, &part); err != nil {
+			return nil, err
+		}
+		w.Secrets, w.Headers = part.Secrets, part.Headers
+		out = append(out, w)
+	}
+	return out, readError(rows.Err())
+}
+
+func readSchedule(s string) ([]time.Duration, error) {
+	switch s {
+	case "":
+		return nil, nil
+	case noRetries:
+		return []time.Duration{}, nil
+	}
+	return cybervault.ParseRetrySchedule(s)
+}
