@@ -69,8 +69,7 @@ func parseFile(path string, raw []byte) (map[string]setting, []error) {
 func syntaxError(path string, err error) error {
 	// Only the library's message and position: its long form quotes the lines
 	// around, which may hold a secret.
-	var syntax yaml.Error
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[yaml.Error](err); ok {
 		return cybervault.Invalid(fmt.Sprintf("%s:%d", path, syntax.GetToken().Position.Line), "is not YAML: %s", syntax.GetMessage())
 	}
 	return cybervault.Invalid(path, "is not YAML")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,7 +43,7 @@ func options() []option {
 			set: func(c *Config, s string) error { return setText(&c.DataDir, s) },
 		},
 		{
-			name: "database-url", hint: "url", usage: "PostgreSQL to use instead of the embedded store: postgres://user:password@host/database",
+			name: "database-url", hint: "url", usage: "PostgreSQL to use instead of the embedded store: postgres://user@host:5432/database",
 			set: setDatabaseURL,
 		},
 		{
@@ -118,10 +119,10 @@ func setDatabaseURL(c *Config, s string) error {
 	// What is wrong is not quoted back: the text may hold a password.
 	u, err := url.Parse(s)
 	if err != nil {
-		return fmt.Errorf("cannot be read as a URL: use postgres://user:password@host:5432/database, with %%-encoding for special characters")
+		return errors.New("cannot be read as a URL: use postgres://user@host:5432/database, with %-encoding for special characters")
 	}
 	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return fmt.Errorf("does not start with postgres:// : use postgres://user:password@host:5432/database, or leave it out for the embedded store")
+		return errors.New("does not start with postgres:// : use postgres://user@host:5432/database, or leave it out for the embedded store")
 	}
 	c.DatabaseURL = s
 	return nil
@@ -133,7 +134,7 @@ func setRetrySchedule(c *Config, s string) error {
 		return bare(err)
 	}
 	if len(schedule) == 0 {
-		return fmt.Errorf("names no delay: use durations such as 5s,30s,2m")
+		return errors.New("names no delay: use durations such as 5s,30s,2m")
 	}
 	c.RetrySchedule = schedule
 	return nil

@@ -1,0 +1,77 @@
+# What a person needs to work on CyberVault. `make help` lists it.
+
+GO        ?= go
+LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+FUZZTIME  ?= 10s
+EVAL_DATA ?= ../shared/data
+
+# One step at a time, so that the first failure is the last thing printed.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/cybervault
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/cybervault ./cmd/cybervault
+
+.PHONY: quick
+quick: format vet unit ## format, vet and unit tests on SQLite; before every commit
+
+.PHONY: check
+check: deps modules format generated vet lint test ## everything CI runs; before every push
+
+.PHONY: deps
+deps: ## install, or name, the programs that the tests need
+	@scripts/deps
+
+.PHONY: modules
+modules: ## go.mod and go.sum are tidy, and the modules are what go.sum says
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: format
+format: ## every Go file is as gofmt writes it
+	@scripts/format
+
+.PHONY: generated
+generated: ## generated files are up to date
+	@GO='$(GO)' scripts/generated
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint, at the version pinned in tools/go.mod
+	$(LINT) run
+
+# Tests that need PostgreSQL are called TestPostgres…; those that need the whole
+# product, a browser or a second machine's worth of time live under test/.
+.PHONY: unit
+unit: ## unit tests, on SQLite alone
+	$(GO) test -skip '^TestPostgres' $$($(GO) list ./... | grep -v '/test/')
+
+.PHONY: test
+test: ## every test, on both databases, with the race detector
+	$(GO) test -race -timeout 15m ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
+
+.PHONY: bench
+bench: build ## the delivery benchmark of docs/performance.md
+	bin/cybervault bench deliver --json
+
+.PHONY: eval
+eval: ## the figures of the threat engine on the real data in EVAL_DATA
+	EVAL_DATA='$(EVAL_DATA)' $(GO) run ./internal/eval
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist
