@@ -1,0 +1,218 @@
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Request is one POST to a receiver. Nothing in it is changed or kept, apart
+// from Header, which the Exchange shares where nothing in it is masked.
+type Request struct {
+	URL string
+	// Header is sent with the names as they are spelled here (HTTP/2 sends
+	// them in lower case). Host, lengths and hop-by-hop headers are HTTP's own
+	// and left out.
+	Header []cybervault.Header
+	// MaskedHeaders names the headers whose values the Exchange records as
+	// Mask, in any case of letters.
+	MaskedHeaders []string
+	Body          []byte
+	// CACertificate is the PEM of the CAs to trust instead of the system's;
+	// empty for the system's.
+	CACertificate string
+}
+
+// Mask stands in an Exchange for a value that is not recorded.
+const Mask = "***"
+
+// errTimeout ends an exchange that took too long.
+var errTimeout = errors.New("the exchange took too long")
+
+// Do makes one request and reports all that happened. Failure stays empty
+// whenever complete headers came in time, whatever the status; what the status
+// means is the caller's to say. A body that is slow, endless or broken off
+// changes nothing but what is kept of it.
+//
+// The error is ctx's own, and only if ctx ended before there were headers:
+// then the exchange says nothing about the receiver.
+func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error) {
+	start := c.now()
+	x := cybervault.Exchange{URL: r.URL, Request: recorded(r.Header, r.MaskedHeaders)}
+	live, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	traced, trace := newTrace(live, c.now, start)
+
+	req, transport, failed := c.prepare(traced, &r)
+	if failed != nil {
+		x.Failure, x.Error = failed.failure, failed.text
+		x.Elapsed = c.now().Sub(start)
+		return x, nil
+	}
+	deadline := time.AfterFunc(c.timeout, func() { cancel(errTimeout) })
+	defer deadline.Stop()
+	answer, err := roundTrip(transport, req)
+
+	var used *conn
+	var at stage
+	x.Timings, x.RemoteAddr, at, used = trace.snapshot()
+	if err != nil {
+		x.Elapsed = c.now().Sub(start)
+		if ctx.Err() != nil {
+			return x, ctx.Err()
+		}
+		timedOut := errors.Is(context.Cause(live), errTimeout)
+		x.Failure, x.Error = explain(err, timedOut, c.timeout, at, x.RemoteAddr)
+		return x, nil
+	}
+	deadline.Reset(c.grace)
+	x.Status, x.Protocol = answer.StatusCode, answer.Proto
+	x.Answer = keptHeaders(answer.Header)
+	x.RetryAfter = retryAfter(answer, c.now())
+	if used != nil {
+		noteKeepAlive(used, answer.Header)
+	}
+	x.Body, x.BodyCut = c.bodies.read(answer)
+	_ = answer.Body.Close()
+	x.Elapsed = c.now().Sub(start)
+	return x, nil
+}
+
+// prepare builds the request and chooses the transport.
+func (c *Client) prepare(ctx context.Context, r *Request) (*http.Request, *http.Transport, *dialError) {
+	refuse := func(err error) *dialError {
+		text := err.Error()
+		if e, ok := errors.AsType[*cybervault.Error](err); ok {
+			text = "the URL " + e.Message
+		}
+		return &dialError{failure: cybervault.FailureBlockedAddress, text: text, err: err}
+	}
+	// The standard readers matter: net/http knows them to be in memory and
+	// writes headers and body in one piece, and can rewind them.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, nil, refuse(cybervault.Invalid("url", "cannot be read: use the form https://host/path"))
+	}
+	if err := normalise(req.URL); err != nil {
+		return nil, nil, refuse(err)
+	}
+	if req.URL.Scheme == "http" && !c.policy.dev {
+		return nil, nil, refuse(cybervault.Invalid("url", "has the scheme \"http\": only https:// is accepted (--dev opens http:// to loopback)"))
+	}
+	req.Host = req.URL.Host
+	req.Header = sent(r.Header)
+	transport := c.shared
+	if r.CACertificate != "" {
+		transport, err = c.own.get(r.CACertificate, c.newOwnTransport)
+		if err != nil {
+			return nil, nil, &dialError{failure: cybervault.FailureTLS, text: err.Error(), err: err}
+		}
+	}
+	return req, transport, nil
+}
+
+// maxStaleConns bounds how many dead connections in a row one exchange steps over.
+const maxStaleConns = 4
+
+// roundTrip sends req, again only if nothing of it can have been processed.
+//
+// net/http takes another connection by itself where it has written nothing
+// (conn.Write sees to that), and where HTTP/2 says that a stream was not
+// processed. It gives up on a POST where the peer closed the connection while
+// it was idle but the request came before that was noticed; a receiver that
+// had closed cannot have read it, so that is tried again here.
+// A request that was written and got no answer is never sent again: it may
+// have been processed, and its delivery's next attempt says so to the receiver.
+func roundTrip(transport *http.Transport, req *http.Request) (*http.Response, error) {
+	for range maxStaleConns {
+		answer, err := transport.RoundTrip(req)
+		if err == nil || err.Error() != closedWhileIdle || req.Context().Err() != nil {
+			return answer, err
+		}
+		again := req.WithContext(req.Context())
+		again.Body, err = req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		req = again
+	}
+	return transport.RoundTrip(req)
+}
+
+// closedWhileIdle is the text of net/http's errServerClosedIdle, which it does
+// not export.
+const closedWhileIdle = "http: server closed idle connection"
+
+// sent turns an ordered list into what net/http sends.
+func sent(list []cybervault.Header) http.Header {
+	header := make(http.Header, len(list)+1)
+	values := make([]string, 0, len(list)) // one allocation for all
+	for i := range list {
+		name := list[i].Name
+		if ownedByHTTP(name) {
+			continue
+		}
+		if len(name) == len("User-Agent") && strings.EqualFold(name, "User-Agent") {
+			name = "User-Agent" // else net/http adds its own beside it
+		}
+		if before, ok := header[name]; ok {
+			header[name] = append(before, list[i].Value)
+			continue
+		}
+		values = append(values, list[i].Value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header["User-Agent"] = []string{"CyberVault-Webhooks"}
+	}
+	return header
+}
+
+// ownedByHTTP reports whether a header is set by HTTP itself. Such a name is
+// refused when a webhook is saved; here it would let a request be read as two.
+func ownedByHTTP(name string) bool {
+	switch len(name) {
+	case 2:
+		return strings.EqualFold(name, "Te")
+	case 4:
+		return strings.EqualFold(name, "Host")
+	case 6:
+		return strings.EqualFold(name, "Expect")
+	case 7:
+		return strings.EqualFold(name, "Trailer") || strings.EqualFold(name, "Upgrade")
+	case 10:
+		return strings.EqualFold(name, "Connection") || strings.EqualFold(name, "Keep-Alive")
+	case 14:
+		return strings.EqualFold(name, "Content-Length")
+	case 15:
+		return strings.EqualFold(name, "Accept-Encoding")
+	case 16:
+		return strings.EqualFold(name, "Proxy-Connection")
+	case 17:
+		return strings.EqualFold(name, "Transfer-Encoding")
+	}
+	return false
+}
+
+// recorded returns the headers as the log is to show them.
+func recorded(list []cybervault.Header, masked []string) []cybervault.Header {
+	if len(masked) == 0 {
+		return list
+	}
+	out := make([]cybervault.Header, len(list))
+	for i, h := range list {
+		for _, name := range masked {
+			if strings.EqualFold(name, h.Name) {
+				h.Value = Mask
+				break
+			}
+		}
+		out[i] = h
+	}
+	return out
+}
