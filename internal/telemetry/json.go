@@ -1,0 +1,199 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/cybervault/cybervault"
+)
+
+// jsonDocument gathers one JSON object out of lines. It follows brackets and
+// strings only; whether the object is sound JSON is for the decoder to say.
+//
+// Objects may stand one a line (NDJSON), one after another in any layout
+// (pretty-printed), or in one array, itself in any layout.
+type jsonDocument struct {
+	buf      []byte
+	depth    int  // of brackets within the object; 0 between objects
+	inString bool // within a string, which never spans lines
+	escaped  bool
+	array    bool // an array of objects is open around them
+	flush    bool // the object began in the first column of its line
+	long     bool // over the bound; its rest is followed but not kept
+	first    int  // line the object began on
+}
+
+func (d *jsonDocument) open() bool { return d.depth > 0 || d.array }
+
+// begins reports whether a line that is read outside any object starts JSON: an
+// object, or an array of objects.
+func (d *jsonDocument) begins(line []byte) bool {
+	s := bytes.TrimLeft(line, " \t\r")
+	if len(s) == 0 {
+		return false
+	}
+	if s[0] == '[' {
+		rest := bytes.TrimLeft(s[1:], " \t\r")
+		return len(rest) == 0 || rest[0] == '{' || rest[0] == ']'
+	}
+	return s[0] == '{'
+}
+
+// abandon forgets a half-read object and everything around it.
+func (d *jsonDocument) abandon() {
+	*d = jsonDocument{buf: d.buf[:0]}
+}
+
+// jsonLine takes in a line that begins or continues JSON, and emits every
+// object that it ends.
+func (p *parser) jsonLine(line []byte) error {
+	d := &p.doc
+	if d.depth > 0 && d.flush && len(line) > 0 && line[0] == '{' {
+		// An object that begins in the first column while another, begun there
+		// too, is open: that one was cut off. Pretty-printed objects indent.
+		p.brokenJSON("the JSON object was cut off before its end")
+	}
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		if d.depth == 0 {
+			switch c {
+			case ' ', '\t', '\r':
+			case '[':
+				d.array = true
+			case ',':
+			case ']':
+				d.array = false
+			case '{':
+				d.buf, d.depth, d.first, d.flush, d.long = append(d.buf[:0], c), 1, p.line, i == 0, false
+			default:
+				d.abandon()
+				p.unreadable(p.line, "a JSON object was expected", line[i:])
+				return nil
+			}
+			continue
+		}
+		if len(d.buf) < p.opts.MaxLine {
+			d.buf = append(d.buf, c)
+		} else {
+			d.long = true
+		}
+		if d.inString {
+			switch {
+			case d.escaped:
+				d.escaped = false
+			case c == '\\':
+				d.escaped = true
+			case c == '"':
+				d.inString = false
+			}
+			continue
+		}
+		switch c {
+		case '"':
+			d.inString = true
+		case '{', '[':
+			d.depth++
+		case '}', ']':
+			d.depth--
+			if d.depth == 0 {
+				if err := p.jsonObject(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	switch {
+	case d.depth > 0 && d.inString:
+		p.brokenJSON("a JSON string does not end on its line")
+	case d.depth > 0 && len(d.buf) < p.opts.MaxLine:
+		d.buf = append(d.buf, '\n')
+	}
+	return nil
+}
+
+func (p *parser) brokenJSON(reason string) {
+	array := p.doc.array
+	p.unreadable(p.doc.first, reason, p.doc.buf)
+	p.doc.abandon()
+	p.doc.array = array
+}
+
+// finish accounts for an object that the input ended within.
+func (p *parser) finish() error {
+	if p.doc.depth > 0 {
+		p.brokenJSON("the JSON object was cut off before its end")
+	}
+	return nil
+}
+
+// jsonObject reads the object just gathered.
+func (p *parser) jsonObject() error {
+	d := &p.doc
+	if d.long {
+		p.unreadable(d.first, "a JSON object of at most "+itoa(p.opts.MaxLine)+" bytes was expected", d.buf)
+		return nil
+	}
+	rec, reason := p.object(d.buf)
+	if rec == nil {
+		p.unreadable(d.first, reason, d.buf)
+		return nil
+	}
+	return p.emit(rec, d.buf, d.first)
+}
+
+func (p *parser) object(b []byte) (*cybervault.Record, string) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return nil, "not sound JSON: " + err.Error()
+	}
+	obj := jsonObject(fields)
+	switch p.opts.Format {
+	case FormatHTTP:
+		return p.httpRequest(obj)
+	case FormatSyslog:
+		return p.journald(obj)
+	case FormatAccess:
+		return nil, "an access-log line was expected, not JSON"
+	}
+	switch {
+	case obj.has("MESSAGE"):
+		return p.journald(obj)
+	case obj.has("url", "uri"):
+		return p.httpRequest(obj)
+	}
+	return nil, "no kind of JSON record recognised: an HTTP request needs url, a journald entry needs MESSAGE"
+}
+
+// jsonObject is a decoded object whose values are decoded when asked for.
+type jsonObject map[string]json.RawMessage
+
+func (o jsonObject) has(names ...string) bool {
+	for _, n := range names {
+		if _, ok := o[n]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// str returns the first of the named members that is a string, or a number or
+// boolean in its own spelling; "" where there is none.
+func (o jsonObject) str(names ...string) string {
+	for _, n := range names {
+		raw, ok := o[n]
+		if !ok || len(raw) == 0 {
+			continue
+		}
+		switch raw[0] {
+		case '"':
+			var s string
+			if json.Unmarshal(raw, &s) == nil && s != "" {
+				return s
+			}
+		case '{', '[', 'n':
+		default:
+			return string(raw)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,226 @@
+// Package telemetry turns bytes into records: log files and request bodies go
+// in, one cybervault.Record for each line or JSON document comes out, its
+// fields under the names of the Sigma taxonomy.
+//
+// It is the first stage of the flow (telemetry -> detect -> router -> …). It
+// owns the formats: how a line is recognised, what its fields are called, what
+// its time is. It never decides what is an attack, never keeps a record after
+// handing it on, opens no files and no sockets, and never fails as a whole
+// because one line is unreadable.
+package telemetry
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// The formats that Options.Format may name.
+const (
+	FormatAccess = "access" // nginx and Apache: common, combined, either with a virtual host in front
+	FormatHTTP   = "http"   // HTTP requests as JSON: {method,url,headers,body,client_ip,timestamp,host,status}
+	FormatSyslog = "syslog" // RFC 3164, RFC 5424 and RFC 3339-stamped lines; journald JSON. sshd's are read in depth
+)
+
+// DefaultMaxLine bounds a line, and a JSON document that spans lines, unless
+// Options says otherwise.
+const DefaultMaxLine = 1 << 20
+
+// unreadable samples are shortened to this many bytes.
+const maxSampleText = 256
+
+// Options says how to read. The zero value recognises every format, has no
+// bound on the whole input, and takes times without a zone as UTC.
+type Options struct {
+	Source   string           // the name the operator gave the source; copied to every record
+	Format   string           // FormatAccess, FormatHTTP, FormatSyslog, or "" to recognise each line
+	Now      func() time.Time // tells the year of stamps that have none; time.Now if nil
+	Location *time.Location   // of stamps that name no zone; UTC if nil
+	MaxLine  int              // bytes in one line or JSON document; DefaultMaxLine if 0
+	MaxBytes int64            // bytes in the whole input, after decompression; no bound if 0
+}
+
+// Summary counts what was read.
+type Summary struct {
+	Records    int                         // handed to yield
+	Unreadable int                         // lines or JSON documents that could not be read
+	Ignored    int                         // blank lines, and comments that start with '#'
+	Samples    []cybervault.UnreadableLine // the first cybervault.MaxUnreadableSamples unreadable ones
+	Bytes      int64                       // read, after decompression
+}
+
+// Parse reads r to its end and hands each record to yield, in the order of the
+// input. Gzip is recognised by its magic bytes. A line that cannot be read is
+// counted and sampled in the Summary; the others are not affected by it.
+//
+// A record belongs to the one it is handed to. Parse stops with yield's error
+// when yield returns one, with the context's when it ends, with CodeTooLarge
+// when the input passes MaxBytes (what came before was handed on), with
+// CodeInvalid when Format is unknown or the compression is broken, and with the
+// reader's own error. The Summary is right in every case.
+func Parse(ctx context.Context, r io.Reader, opts Options, yield func(*cybervault.Record) error) (Summary, error) {
+	p, err := newParser(opts, yield)
+	if err != nil {
+		return Summary{}, err
+	}
+	err = p.run(ctx, r)
+	return p.sum, err
+}
+
+// parser is the state of one Parse. It is used by one goroutine.
+type parser struct {
+	opts  Options
+	yield func(*cybervault.Record) error
+	sum   Summary
+	now   time.Time
+	line  int // of the line being read, 1-based
+	doc   jsonDocument
+	sshd  *sshdConnections
+	clf   clfClock
+}
+
+func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, error) {
+	switch opts.Format {
+	case "", FormatAccess, FormatHTTP, FormatSyslog:
+	default:
+		return nil, cybervault.Invalid("format", "%q is not a format: use %q, %q or %q, or leave it out to have each line recognised",
+			shorten(opts.Format, 60), FormatAccess, FormatHTTP, FormatSyslog)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Location == nil {
+		opts.Location = time.UTC
+	}
+	if opts.MaxLine <= 0 {
+		opts.MaxLine = DefaultMaxLine
+	}
+	return &parser{opts: opts, yield: yield, now: opts.Now(), sshd: newSSHDConnections()}, nil
+}
+
+func (p *parser) run(ctx context.Context, r io.Reader) error {
+	in := bufio.NewReaderSize(r, 64<<10)
+	if magic, _ := in.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+		zr, err := gzip.NewReader(in)
+		if err != nil {
+			return &cybervault.Error{Code: cybervault.CodeInvalid, Message: "the input starts like gzip but is not: send it whole, or uncompressed", Err: err}
+		}
+		defer func() { _ = zr.Close() }()
+		in = bufio.NewReaderSize(zr, 64<<10)
+	}
+	lines := lineReader{in: in, maxLine: p.opts.MaxLine, maxBytes: p.opts.MaxBytes}
+	for {
+		if p.line&255 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		line, long, err := lines.next()
+		p.sum.Bytes = lines.read
+		if err == io.EOF {
+			return p.finish()
+		}
+		if err != nil {
+			if flush := p.finish(); flush != nil {
+				return flush
+			}
+			return readError(err)
+		}
+		p.line++
+		if long {
+			p.doc.abandon()
+			p.unreadable(p.line, "a line of at most "+itoa(p.opts.MaxLine)+" bytes was expected", line)
+			continue
+		}
+		if err := p.one(line); err != nil {
+			return err
+		}
+	}
+}
+
+// readError gives an error of the compressed stream a code of its own, since it
+// is the sender's to mend.
+func readError(err error) error {
+	if errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &cybervault.Error{Code: cybervault.CodeInvalid, Message: "the compressed input is cut off or damaged: send it again", Err: err}
+	}
+	return err
+}
+
+// one reads a line: as part of a JSON document where one is open or begins
+// here, as text otherwise.
+func (p *parser) one(line []byte) error {
+	if p.line == 1 {
+		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+	}
+	if p.doc.open() || p.doc.begins(line) {
+		return p.jsonLine(line)
+	}
+	text := bytes.TrimSpace(line)
+	if len(text) == 0 || text[0] == '#' {
+		p.sum.Ignored++
+		return nil
+	}
+	rec, reason := p.text(string(text))
+	if rec == nil {
+		p.unreadable(p.line, reason, line)
+		return nil
+	}
+	return p.emit(rec, text, p.line)
+}
+
+// text reads a line that is not JSON.
+func (p *parser) text(s string) (*cybervault.Record, string) {
+	switch p.opts.Format {
+	case FormatAccess:
+		return p.access(s)
+	case FormatSyslog:
+		return p.syslog(s)
+	case FormatHTTP:
+		return nil, "a JSON object with a url was expected"
+	}
+	// An access-log line has its time in brackets and its request in quotes;
+	// a syslog line starts with its time. Each parser is strict enough to say no
+	// to the other's lines.
+	if strings.IndexByte(s, '[') > 0 && strings.IndexByte(s, '"') > 0 {
+		if rec, _ := p.access(s); rec != nil {
+			return rec, ""
+		}
+	}
+	if rec, _ := p.syslog(s); rec != nil {
+		return rec, ""
+	}
+	return nil, "no format recognised: an access-log line, a syslog line or a JSON object was expected"
+}
+
+func (p *parser) emit(rec *cybervault.Record, raw []byte, line int) error {
+	rec.Source = p.opts.Source
+	rec.Raw = bytes.Clone(raw)
+	rec.Line = line
+	p.sum.Records++
+	return p.yield(rec)
+}
+
+func (p *parser) unreadable(line int, reason string, text []byte) {
+	p.sum.Unreadable++
+	if len(p.sum.Samples) < cybervault.MaxUnreadableSamples {
+		p.sum.Samples = append(p.sum.Samples, cybervault.UnreadableLine{
+			Line: line, Reason: reason, Text: shorten(string(text), maxSampleText),
+		})
+	}
+}
+
+// shorten cuts s to n bytes at most, at a rune's border, and makes it valid UTF-8.
+func shorten(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
