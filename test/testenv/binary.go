@@ -1,0 +1,62 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Binary returns the path of the cybervault program, built from the sources as
+// they are, with the race detector if the test has it. It is built once, and
+// not linked again by other test binaries while the sources stay the same.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatalf("testenv: build cybervault: %v", err)
+	}
+	return path
+}
+
+// Like the cluster, the program serves the whole test binary.
+var binary = sync.OnceValues(build)
+
+func build() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(out)))
+	// The go tool sees by the build id that a file is up to date, so one in a
+	// fixed place costs a link only when something changed.
+	dir := filepath.Join(root, "bin", "testenv")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	name, args := "cybervault", []string{"build"}
+	if raceEnabled {
+		name, args = "cybervault-race", append(args, "-race")
+	}
+	path := filepath.Join(dir, name)
+
+	// Test binaries of several packages run at once.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close() // which unlocks it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	cmd := exec.Command("go", append(args, "-o", path, "./cmd/cybervault")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+}
