@@ -1,0 +1,113 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// attempt makes one attempt for a claimed delivery and hands in the result.
+func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
+	w, ok := d.cfg.Webhooks.Lookup(a.Webhook)
+	switch {
+	case !ok:
+		return // deleted: its deliveries are being cancelled in the store
+	case !w.Live() && !a.Test:
+		// Disabled: the delivery stays pending and is claimed when the
+		// webhook is enabled again.
+		d.release(a)
+		return
+	}
+	started := d.cfg.Now()
+	if started.Add(leaseMargin).After(a.Lease.Until) {
+		l.abandon(a.Lease.Until)
+		return
+	}
+	headers, masked := requestHeaders(w, a, d.cfg.UserAgent, started)
+	d.running.Add(1)
+	exchange, err := d.cfg.Sender.Do(d.ctx, &Request{
+		URL: w.URL, Header: headers, MaskedHeaders: masked, Body: a.Body,
+		CACertificate: w.CACertificate, Concurrency: cybervault.DefaultConcurrency,
+	})
+	d.running.Add(-1)
+	if err != nil {
+		// Broken off by our own stop: not the receiver's failure, so not an
+		// attempt. It is made again, under the same number.
+		d.release(a)
+		return
+	}
+	judge(w, &exchange)
+	result := &cybervault.Result{
+		Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](d.cfg.IDs), Delivery: a.Delivery, Number: a.Attempt,
+			StartedAt: started, Exchange: exchange},
+		Webhook: a.Webhook,
+		Lease:   a.Lease,
+	}
+	d.decide(w, a, result)
+	l.learn(exchange.Failure)
+	err = d.cfg.Queue.Record(result, func(err error) {
+		l.recorded(result, err)
+		if err != nil {
+			return
+		}
+		d.awaited.tell(result.Attempt)
+		if d.cfg.Observer != nil {
+			d.cfg.Observer.Recorded(result)
+		}
+	})
+	if err != nil {
+		l.recorded(result, err)
+	}
+}
+
+// judge says whether an answer counts as success, by the webhook's own rule.
+func judge(w *cybervault.Webhook, x *cybervault.Exchange) {
+	if x.Failure != "" || w.Accept.Accepts(x.Status) {
+		return
+	}
+	switch {
+	case x.Status >= 300 && x.Status <= 399:
+		x.Failure = cybervault.FailureRedirect
+		x.Error = fmt.Sprintf("answered %d; redirects are never followed: give the webhook the final URL", x.Status)
+	case x.Status >= 200 && x.Status <= 299:
+		x.Failure = cybervault.FailureStatus
+		x.Error = fmt.Sprintf("answered %d; this webhook counts only 200 and 201 as success: change it under Accept", x.Status)
+	default:
+		x.Failure = cybervault.FailureStatus
+		x.Error = fmt.Sprintf("answered %d", x.Status)
+	}
+}
+
+// decide says what becomes of the delivery after an attempt. A test is tried
+// once: the person who asked for it is looking.
+func (d *Dispatcher) decide(w *cybervault.Webhook, a *cybervault.Assignment, r *cybervault.Result) {
+	if r.Attempt.Succeeded() {
+		r.Status = cybervault.DeliveryDelivered
+		return
+	}
+	schedule := d.cfg.RetrySchedule
+	if w.RetrySchedule != nil {
+		schedule = w.RetrySchedule
+	}
+	if a.Test {
+		schedule = nil
+	}
+	delay, again := cybervault.NextRetry(schedule, a.Attempt, r.Attempt.RetryAfter)
+	if !again {
+		r.Status = cybervault.DeliveryDeadLetter
+		return
+	}
+	r.Status = cybervault.DeliveryPending
+	r.NextAttemptAt = d.cfg.Now().Add(delay)
+}
+
+func (d *Dispatcher) release(assignments ...*cybervault.Assignment) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := d.cfg.Queue.Release(ctx, assignments); err != nil {
+		d.cfg.Logger.Warn("leases were not given back; they end by themselves", slog.Int("leases", len(assignments)), slog.Any("error", err))
+	}
+}

@@ -1,0 +1,276 @@
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Queue is where deliveries wait: the store.
+type Queue interface {
+	// Claim leases up to limit due deliveries of a webhook.
+	Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error)
+	// NextDue tells when the earliest pending delivery of a webhook can be claimed.
+	NextDue(ctx context.Context, webhook cybervault.WebhookID) (time.Time, error)
+	// Record hands in a result; done is called when it is durable or refused.
+	Record(r *cybervault.Result, done func(error)) error
+	// Release gives leases back.
+	Release(ctx context.Context, assignments []*cybervault.Assignment) error
+	// Backlogs tells which webhooks have pending deliveries.
+	Backlogs(ctx context.Context) ([]cybervault.Backlog, error)
+}
+
+// Webhooks tells the settings of a webhook as they are now. ok is false for one
+// that was deleted.
+type Webhooks interface {
+	Lookup(id cybervault.WebhookID) (w *cybervault.Webhook, ok bool)
+}
+
+// Request is one POST to make.
+type Request struct {
+	URL           string
+	Header        []cybervault.Header
+	MaskedHeaders []string // names whose values are not to be recorded
+	Body          []byte
+	CACertificate string
+	Concurrency   int
+}
+
+// Sender makes one POST within cybervault.AttemptTimeout. What goes wrong on
+// the wire is in the Exchange; the error is only that of a cancelled ctx.
+type Sender interface {
+	Do(ctx context.Context, r *Request) (cybervault.Exchange, error)
+}
+
+// Observer is told of every result once it is durable. It must not block.
+type Observer interface {
+	Recorded(r *cybervault.Result)
+}
+
+// Bounds of the dispatcher.
+const (
+	// LeaseDuration is how long a claim lasts. It covers the wait in the window
+	// and one attempt; a delivery whose lease has too little left is not tried
+	// but left to be claimed again.
+	LeaseDuration = 60 * time.Second
+	// leaseMargin is what an attempt and its record need of a lease.
+	leaseMargin = 2*cybervault.AttemptTimeout + 5*time.Second
+
+	startWindow = 1024     // claimed deliveries of one webhook in memory, at first
+	maxWindow   = 4096     // and while it takes them fast
+	minWindow   = 16       // and while it fails
+	windowBytes = 64 << 20 // of all windows together
+	maxAttempts = 2048     // under way at once, all webhooks together
+	sweepEvery  = 30 * time.Second
+)
+
+// Config fits a Dispatcher together.
+type Config struct {
+	Queue         Queue
+	Webhooks      Webhooks
+	Sender        Sender
+	Observer      Observer // nil: nobody
+	IDs           *cybervault.IDSource
+	RetrySchedule []time.Duration // for webhooks without their own
+	UserAgent     string
+	Now           func() time.Time
+	Logger        *slog.Logger
+}
+
+// Dispatcher makes the attempts. Safe for concurrent use.
+type Dispatcher struct {
+	cfg     Config
+	ctx     context.Context //nolint:containedctx // the life of the attempts, which outlives every call
+	cancel  context.CancelFunc
+	slots   chan struct{}
+	bytes   atomic.Int64 // of the bodies in all windows
+	workers sync.WaitGroup
+
+	mu       sync.Mutex
+	lanes    map[cybervault.WebhookID]*lane
+	stopping bool
+
+	awaited awaited
+	running atomic.Int64
+	sweeper *time.Timer
+}
+
+// New returns a dispatcher that does nothing until Start.
+func New(cfg Config) *Dispatcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Dispatcher{
+		cfg: cfg, ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxAttempts),
+		lanes: map[cybervault.WebhookID]*lane{}, awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
+	}
+}
+
+// Start takes up what waits in the queue.
+func (d *Dispatcher) Start(ctx context.Context) error {
+	if err := d.sweep(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sweeper = time.AfterFunc(sweepEvery, d.sweepAgain)
+	return nil
+}
+
+// sweep sets every lane's clock by what the queue holds. It is the safety net
+// under the lanes' own bookkeeping, and finds the leases of lost nodes.
+func (d *Dispatcher) sweep(ctx context.Context) error {
+	backlogs, err := d.cfg.Queue.Backlogs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range backlogs {
+		if l := d.lane(b.Webhook); l != nil {
+			l.wakeAt(b.DueAt)
+		}
+	}
+	return nil
+}
+
+func (d *Dispatcher) sweepAgain() {
+	if err := d.sweep(d.ctx); err != nil && d.ctx.Err() == nil {
+		d.cfg.Logger.Error("cannot read the queue; trying again", slog.Any("error", err))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.stopping {
+		d.sweeper.Reset(sweepEvery)
+	}
+}
+
+// lane returns the lane of a webhook, or nil once the dispatcher is stopping.
+func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return nil
+	}
+	l := d.lanes[id]
+	if l == nil {
+		l = &lane{d: d, webhook: id, window: startWindow, limit: cybervault.DefaultConcurrency}
+		d.lanes[id] = l
+	}
+	return l
+}
+
+// NewLease returns a lease for deliveries that are about to be committed and
+// were admitted.
+func (d *Dispatcher) NewLease() cybervault.Lease {
+	return cybervault.Lease{Token: d.cfg.IDs.Next().Key(), Until: d.cfg.Now().Add(LeaseDuration)}
+}
+
+// Admit reserves a place in the window of a webhook for a delivery of size
+// bytes that is about to be committed. When it says yes, Dispatch or Withdraw
+// must follow. An urgent delivery is always admitted, until the dispatcher stops.
+func (d *Dispatcher) Admit(webhook cybervault.WebhookID, size int, urgent bool) bool {
+	l := d.lane(webhook)
+	if l == nil || !urgent && d.bytes.Load() >= windowBytes {
+		return false
+	}
+	if !l.admit(urgent) {
+		return false
+	}
+	d.bytes.Add(int64(size))
+	return true
+}
+
+// Withdraw gives back a place that Admit reserved for a delivery that was not
+// committed.
+func (d *Dispatcher) Withdraw(webhook cybervault.WebhookID, size int) {
+	d.bytes.Add(-int64(size))
+	d.mu.Lock()
+	l := d.lanes[webhook]
+	d.mu.Unlock()
+	l.withdraw()
+}
+
+// Dispatch takes deliveries that were admitted and are now on disk.
+func (d *Dispatcher) Dispatch(assignments []*cybervault.Assignment) {
+	for _, a := range assignments {
+		d.mu.Lock()
+		l := d.lanes[a.Webhook]
+		d.mu.Unlock()
+		l.take(a)
+	}
+}
+
+// Wake says that the queue holds deliveries of a webhook that can be claimed
+// now: some were committed without a place in the window, freed, or the
+// webhook was enabled.
+func (d *Dispatcher) Wake(webhook cybervault.WebhookID) {
+	if l := d.lane(webhook); l != nil {
+		l.wake()
+	}
+}
+
+// Forget drops the lane of a webhook that was deleted.
+func (d *Dispatcher) Forget(webhook cybervault.WebhookID) {
+	d.mu.Lock()
+	l := d.lanes[webhook]
+	d.mu.Unlock()
+	if l != nil {
+		l.empty()
+	}
+}
+
+// Await returns a channel on which the next recorded attempt of a delivery is
+// sent, and a function to call when it is no longer wanted.
+func (d *Dispatcher) Await(id cybervault.DeliveryID) (<-chan *cybervault.Attempt, func()) {
+	return d.awaited.add(id)
+}
+
+// Running tells how many attempts are under way.
+func (d *Dispatcher) Running() int { return int(d.running.Load()) }
+
+// Lag tells how many claimed deliveries wait in memory.
+func (d *Dispatcher) Lag() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, l := range d.lanes {
+		n += l.length()
+	}
+	return n
+}
+
+// Stop starts no further attempt, waits for those under way until ctx ends,
+// then breaks them off, and gives every lease back. Calling it twice is harmless.
+func (d *Dispatcher) Stop(ctx context.Context) {
+	d.mu.Lock()
+	d.stopping = true
+	if d.sweeper != nil {
+		d.sweeper.Stop()
+	}
+	lanes := make([]*lane, 0, len(d.lanes))
+	for _, l := range d.lanes {
+		lanes = append(lanes, l)
+	}
+	d.mu.Unlock()
+
+	var left []*cybervault.Assignment
+	for _, l := range lanes {
+		left = append(left, l.stop()...)
+	}
+	ended := make(chan struct{})
+	go func() { d.workers.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		d.cancel()
+		<-ended
+	}
+	d.cancel()
+	// A lease that cannot be given back ends by itself.
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := d.cfg.Queue.Release(release, left); err != nil {
+		d.cfg.Logger.Warn("leases were not given back; they end by themselves", slog.Int("leases", len(left)), slog.Any("error", err))
+	}
+}

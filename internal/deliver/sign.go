@@ -1,0 +1,69 @@
+package deliver
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// requestHeaders makes the headers of one attempt, ours first, and names those
+// whose values the log must not show.
+func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent string, now time.Time) (headers []cybervault.Header, masked []string) {
+	secrets := liveSecrets(w, now)
+	newest, oldest := secrets[0].Value, secrets[len(secrets)-1].Value
+	timestamp := now.Unix()
+	event := a.Event.String()
+
+	headers = make([]cybervault.Header, 0, 12+len(w.Headers))
+	add := func(name, value string) { headers = append(headers, cybervault.Header{Name: name, Value: value}) }
+	add("Content-Type", "application/json")
+	add("User-Agent", userAgent)
+	add("X-CyberVault-Event", a.EventType)
+	add("X-CyberVault-Delivery", a.Delivery.String())
+	add("X-CyberVault-Attempt", strconv.Itoa(a.Attempt))
+	add("X-CyberVault-Sequence", strconv.FormatInt(a.Sequence, 10))
+	if a.Test {
+		add("X-CyberVault-Test", "true")
+	}
+	// While a rotation overlaps, receivers that know one signature only go on
+	// with the old secret; the others are shown the new one's beside it.
+	add("X-CyberVault-Signature", cybervault.SignHex(oldest, a.Body))
+	if newest != oldest {
+		add("X-CyberVault-Signature-Next", cybervault.SignHex(newest, a.Body))
+	}
+	add("webhook-id", event)
+	add("webhook-timestamp", strconv.FormatInt(timestamp, 10))
+	signatures := make([]string, 0, len(secrets))
+	for _, s := range secrets {
+		// A secret that is not base64 cannot have been stored by us.
+		if signature, err := cybervault.SignStandard(s.Value, event, timestamp, a.Body); err == nil {
+			signatures = append(signatures, signature)
+		}
+	}
+	add("webhook-signature", strings.Join(signatures, " "))
+	for _, h := range w.Headers {
+		headers = append(headers, h)
+		masked = append(masked, h.Name)
+	}
+	return headers, masked
+}
+
+// liveSecrets returns the secrets that sign at the moment, newest first. The
+// newest never ends.
+func liveSecrets(w *cybervault.Webhook, now time.Time) []cybervault.Secret {
+	for i, s := range w.Secrets[1:] {
+		if !s.ExpiresAt.After(now) {
+			live := make([]cybervault.Secret, 0, len(w.Secrets))
+			live = append(live, w.Secrets[:i+1]...)
+			for _, later := range w.Secrets[i+2:] {
+				if later.ExpiresAt.After(now) {
+					live = append(live, later)
+				}
+			}
+			return live
+		}
+	}
+	return w.Secrets
+}

@@ -1,0 +1,170 @@
+// Package observe tells people how the server is doing: the metrics that
+// /metrics shows, the logger, and a signal for pages that follow what happens.
+//
+// It stands beside the flow: stages report to it through small interfaces of
+// their own. It never decides anything, never blocks a stage, and holds no
+// secret, payload or signature.
+package observe
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cybervault/cybervault"
+)
+
+// NewLogger returns the server's logger: text, or one JSON object a line.
+func NewLogger(w io.Writer, level slog.Level, json bool) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if json {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// Queue tells what waits, for the gauges.
+type Queue interface {
+	// Pending counts the deliveries that have not ended.
+	Pending(ctx context.Context) (pending, held int64, err error)
+	// StaleResults counts results refused because their lease was lost.
+	StaleResults() int64
+}
+
+// Dispatcher tells what is under way, for the gauges.
+type Dispatcher interface {
+	// Running is how many attempts are under way.
+	Running() int
+	// Lag is how many claimed deliveries wait in memory.
+	Lag() int
+}
+
+// Metrics counts what happens, in a registry of its own. Safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+	attempts *prometheus.CounterVec
+	ended    *prometheus.CounterVec
+	duration prometheus.Histogram
+	records  *prometheus.CounterVec
+	findings *prometheus.CounterVec
+}
+
+// NewMetrics returns metrics for a server of the given version.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_attempts_total",
+			Help: "Attempts recorded, by failure; an empty failure is a success."}, []string{"failure"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_deliveries_ended_total",
+			Help: "Deliveries that an attempt ended, by status."}, []string{"status"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "cybervault_attempt_duration_seconds",
+			Help: "Time of one attempt, from its start to the end of what was read.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}),
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_telemetry_records_total",
+			Help: "Telemetry handed in, by whether it could be read."}, []string{"outcome"}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_findings_total",
+			Help: "Events that the threat engine raised, by event type."}, []string{"event"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "cybervault_build_info",
+		Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(build, m.attempts, m.ended, m.duration, m.records, m.findings,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Follow adds the gauges of the queue and the dispatcher.
+func (m *Metrics) Follow(q Queue, d Dispatcher) {
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("cybervault_attempts_running", "Attempts under way.", func() float64 { return float64(d.Running()) })
+	gauge("cybervault_deliveries_in_memory", "Claimed deliveries that wait in memory.", func() float64 { return float64(d.Lag()) })
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "cybervault_stale_results_total",
+			Help: "Results refused because their lease had ended."}, func() float64 { return float64(q.StaleResults()) }),
+		&queueCollector{queue: q})
+}
+
+// Handler serves the metrics in the Prometheus text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// Recorded counts a result.
+func (m *Metrics) Recorded(r *cybervault.Result) {
+	m.attempts.WithLabelValues(string(r.Attempt.Failure)).Inc()
+	m.duration.Observe(r.Attempt.Elapsed.Seconds())
+	if r.Status.Ended() {
+		m.ended.WithLabelValues(string(r.Status)).Inc()
+	}
+}
+
+// Ingested counts telemetry.
+func (m *Metrics) Ingested(records, unreadable int) {
+	m.records.WithLabelValues("read").Add(float64(records))
+	m.records.WithLabelValues("unreadable").Add(float64(unreadable))
+}
+
+// Found counts an event that the threat engine raised.
+func (m *Metrics) Found(eventType string) { m.findings.WithLabelValues(eventType).Inc() }
+
+// queueCollector reads the queue when it is asked for, within a second.
+type queueCollector struct{ queue Queue }
+
+var queueDesc = prometheus.NewDesc("cybervault_deliveries_waiting", "Deliveries that have not ended, by status.", []string{"status"}, nil)
+
+func (*queueCollector) Describe(ch chan<- *prometheus.Desc) { ch <- queueDesc }
+
+func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	pending, held, err := c.queue.Pending(ctx)
+	if err != nil {
+		return // a missing gauge says more than a wrong one
+	}
+	ch <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(pending), string(cybervault.DeliveryPending))
+	ch <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(held), string(cybervault.DeliveryHeld))
+}
+
+// Changes is a signal that something was committed, for pages that follow it.
+// Signals that nobody has taken yet are one. Safe for concurrent use.
+type Changes struct {
+	mu       sync.Mutex
+	watchers map[chan struct{}]bool
+}
+
+// Watch returns a channel that is sent to after changes, and a function that
+// ends the watch.
+func (c *Changes) Watch() (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watchers == nil {
+		c.watchers = map[chan struct{}]bool{}
+	}
+	c.watchers[ch] = true
+	return ch, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, ch)
+	}
+}
+
+// Signal tells every watcher. It never blocks.
+func (c *Changes) Signal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ch := range c.watchers {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}

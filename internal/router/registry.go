@@ -1,0 +1,108 @@
+package router
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cybervault/cybervault"
+)
+
+// registry holds every webhook in memory, indexed by what it chose. Readers take
+// a snapshot, which never changes; a change makes the next one.
+type registry struct {
+	current atomic.Pointer[snapshot]
+	mu      sync.Mutex // serialises changes, and the entry of publishers into a snapshot
+}
+
+type snapshot struct {
+	byID    map[cybervault.WebhookID]*cybervault.Webhook
+	matches sync.Map // matchKey -> []*cybervault.Webhook, filled as types are asked for
+
+	// publishers counts the publishes that chose their webhooks by this
+	// snapshot and have not committed yet; drained is closed when a replaced
+	// snapshot has none left. Both are guarded by registry.mu.
+	publishers int
+	replaced   bool
+	drained    chan struct{}
+}
+
+type matchKey struct {
+	workspace cybervault.WorkspaceID
+	eventType string
+}
+
+func newSnapshot(byID map[cybervault.WebhookID]*cybervault.Webhook) *snapshot {
+	return &snapshot{byID: byID, drained: make(chan struct{})}
+}
+
+func (g *registry) load(webhooks []*cybervault.Webhook) {
+	byID := make(map[cybervault.WebhookID]*cybervault.Webhook, len(webhooks))
+	for _, w := range webhooks {
+		byID[w.ID] = w
+	}
+	g.current.Store(newSnapshot(byID))
+}
+
+func (g *registry) lookup(id cybervault.WebhookID) (*cybervault.Webhook, bool) {
+	w, ok := g.current.Load().byID[id]
+	return w, ok
+}
+
+// enter takes the snapshot for a publish; leave must follow its commit.
+func (g *registry) enter() *snapshot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.current.Load()
+	s.publishers++
+	return s
+}
+
+func (g *registry) leave(s *snapshot) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.publishers--
+	if s.replaced && s.publishers == 0 {
+		close(s.drained)
+	}
+}
+
+// replace puts a webhook (or, when gone, takes it away) and returns a channel
+// that is closed once no publish that has not seen the change is still under
+// way: only then does the store hold every delivery made by the old settings.
+func (g *registry) replace(w *cybervault.Webhook, gone bool) (settled <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.current.Load()
+	byID := maps.Clone(old.byID)
+	if gone {
+		delete(byID, w.ID)
+	} else {
+		byID[w.ID] = w
+	}
+	g.current.Store(newSnapshot(byID))
+	old.replaced = true
+	if old.publishers == 0 {
+		close(old.drained)
+	}
+	return old.drained
+}
+
+// match returns the webhooks of a workspace that chose an event type, oldest
+// first, the disabled ones included.
+func (s *snapshot) match(ws cybervault.WorkspaceID, eventType string) []*cybervault.Webhook {
+	key := matchKey{ws, eventType}
+	if found, ok := s.matches.Load(key); ok {
+		return found.([]*cybervault.Webhook) //nolint:forcetypeassert // only filled here
+	}
+	var found []*cybervault.Webhook
+	for _, w := range s.byID {
+		if w.Workspace == ws && w.Subscribes(eventType) {
+			found = append(found, w)
+		}
+	}
+	slices.SortFunc(found, func(a, b *cybervault.Webhook) int { return int(a.ID.Key() - b.ID.Key()) })
+	s.matches.Store(key, found)
+	return found
+}

@@ -1,0 +1,131 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Log is where events and deliveries are committed and read: the store.
+type Log interface {
+	// Publish commits each event with its deliveries.
+	Publish(ctx context.Context, pubs []*cybervault.Publication) ([]cybervault.Published, []error)
+	// AddDelivery commits one more delivery of a stored event.
+	AddDelivery(ctx context.Context, event *cybervault.Event, d *cybervault.NewDelivery) error
+	// Original returns an event and how many deliveries were made with it, or CodeNotFound.
+	Original(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, int, error)
+	// Event returns one event, or CodeNotFound.
+	Event(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, error)
+	// Delivery returns one delivery, or CodeNotFound.
+	Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
+	// CancelDelivery ends one delivery, or CodeConflict when it has ended.
+	CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, reason string) error
+}
+
+// WebhookStore keeps the webhooks: the store.
+type WebhookStore interface {
+	// Webhooks returns all that are not deleted, oldest first.
+	Webhooks(ctx context.Context) ([]*cybervault.Webhook, error)
+	// SaveWebhook inserts or replaces one.
+	SaveWebhook(ctx context.Context, w *cybervault.Webhook) error
+	// CancelDeliveries ends all living deliveries of a webhook.
+	CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error)
+	// FreeHeld makes the held deliveries of a webhook pending.
+	FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error)
+}
+
+// Catalogue knows the event types.
+type Catalogue interface {
+	// Lookup finds an event type of a workspace.
+	Lookup(ws cybervault.WorkspaceID, name string) (cybervault.EventType, bool)
+	// Validate checks an event's data against its type's schema.
+	Validate(ws cybervault.WorkspaceID, name string, data []byte) error
+}
+
+// Dispatcher makes the attempts.
+type Dispatcher interface {
+	// NewLease returns a lease for deliveries about to be committed.
+	NewLease() cybervault.Lease
+	// Admit reserves a place in a webhook's window; Dispatch or Withdraw follows.
+	Admit(webhook cybervault.WebhookID, size int, urgent bool) bool
+	// Withdraw gives a reserved place back.
+	Withdraw(webhook cybervault.WebhookID, size int)
+	// Dispatch takes admitted deliveries that are now on disk.
+	Dispatch(assignments []*cybervault.Assignment)
+	// Wake says that a webhook's deliveries can be claimed from the store.
+	Wake(webhook cybervault.WebhookID)
+	// Forget drops what is in memory for a deleted webhook.
+	Forget(webhook cybervault.WebhookID)
+	// Await returns a channel for the next recorded attempt of a delivery.
+	Await(id cybervault.DeliveryID) (<-chan *cybervault.Attempt, func())
+}
+
+// Destinations says which URLs may be sent to.
+type Destinations interface {
+	// CheckURL refuses a URL that deliveries may not go to.
+	CheckURL(ctx context.Context, url string) error
+	// CheckCACertificate refuses what is not a PEM of certificates.
+	CheckCACertificate(pem string) error
+}
+
+// Config fits a Router together.
+type Config struct {
+	Log           Log
+	Webhooks      WebhookStore
+	Catalogue     Catalogue
+	Destinations  Destinations
+	IDs           *cybervault.IDSource
+	EngineVersion string // stands in every envelope's metadata
+	Changed       func() // told after every commit of an event; nil: nobody
+	Now           func() time.Time
+	Logger        *slog.Logger
+}
+
+// Router publishes events and owns the webhooks. Safe for concurrent use.
+type Router struct {
+	cfg        Config
+	dispatcher Dispatcher
+	registry   registry
+	changes    sync.Mutex // held while one webhook's change is stored and made known
+	background sync.WaitGroup
+	ctx        context.Context //nolint:containedctx // the life of background verifications
+	cancel     context.CancelFunc
+}
+
+// New returns a router that knows the webhooks of the store. SetDispatcher must
+// be called before it publishes.
+func New(ctx context.Context, cfg Config) (*Router, error) {
+	webhooks, err := cfg.Webhooks.Webhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{cfg: cfg}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.registry.load(webhooks)
+	return r, nil
+}
+
+// SetDispatcher names the dispatcher, which in turn needs the router for the
+// webhooks' settings.
+func (r *Router) SetDispatcher(d Dispatcher) { r.dispatcher = d }
+
+// Close ends what runs in the background.
+func (r *Router) Close() {
+	r.cancel()
+	r.background.Wait()
+}
+
+// Lookup returns the settings of a webhook as they are now; ok is false for one
+// that does not exist (any more).
+func (r *Router) Lookup(id cybervault.WebhookID) (*cybervault.Webhook, bool) {
+	return r.registry.lookup(id)
+}
+
+func (r *Router) changed() {
+	if r.cfg.Changed != nil {
+		r.cfg.Changed()
+	}
+}
