@@ -1,0 +1,165 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/cybervault/cybervault"
+)
+
+// pathID reads the {id} of the path. An id that is malformed cannot exist.
+func pathID[I cybervault.AnyID](c *call, what string) (I, error) {
+	id, err := cybervault.ParseID[I](c.r.PathValue("id"))
+	if err != nil {
+		return id, notFound(what, c.r.PathValue("id"))
+	}
+	return id, nil
+}
+
+func notFound(what, id string) error {
+	return &cybervault.Error{Code: cybervault.CodeNotFound, Message: "there is no " + what + " " + shorten(id) + " in this workspace"}
+}
+
+// named gives an error of CodeNotFound, which the services word as they like,
+// the words of the API.
+func named(err error, what string, id interface{ String() string }) error {
+	if cybervault.ErrorCode(err) == cybervault.CodeNotFound {
+		return &cybervault.Error{Code: cybervault.CodeNotFound, Message: notFound(what, id.String()).Error(), Err: err}
+	}
+	return err
+}
+
+// writeJSON writes an answer. HTML is left as it is: the answers are no HTML, and
+// a payload is to be read back as it was sent.
+func writeJSON(c *call, status int, value any) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return err
+	}
+	return writeBytes(c, status, buf.Bytes())
+}
+
+func writeBytes(c *call, status int, body []byte) error {
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body) // an error means that the caller has gone
+	return nil
+}
+
+func (s *server) listEvents(c *call) error {
+	f := &filters{query: c.query}
+	l := newList(c, "events")
+	q := cybervault.EventQuery{Workspace: c.workspace(), Limit: f.limit(), Before: cybervault.EventID{UUID: l.before(f)}, Text: f.search()}
+	q.Since, q.Until = f.span()
+	if choice, ok := f.text("event"); ok {
+		q.Type = f.eventChoice("event", choice)
+	}
+	if err := f.wrong.err(); err != nil {
+		return err
+	}
+	page, err := s.Log.Events(c.ctx(), q)
+	if err != nil {
+		return err
+	}
+	// Written by hand, since encoding/json would re-format the stored envelopes.
+	var body bytes.Buffer
+	body.WriteString(`{"data":[`)
+	for i, e := range page.Rows {
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		body.Write(e.Body)
+	}
+	body.WriteString(`],"next_cursor":`)
+	if page.More && len(page.Rows) > 0 {
+		body.WriteString(`"` + *l.cursor(page.Rows[len(page.Rows)-1].ID.UUID) + `"`)
+	} else {
+		body.WriteString("null")
+	}
+	body.WriteString("}\n")
+	return writeBytes(c, http.StatusOK, body.Bytes())
+}
+
+func listEventsDoc(rt *route) {
+	rt.id, rt.tag, rt.summary = "listEvents", tagEvents, "List events"
+	rt.doc = "The stored envelopes as they are delivered, newest first."
+	rt.params = append([]param{
+		{"event", "Only this event type: a name, a namespace such as threat.*, or *.", schema{"type": "string"}},
+		sinceParam(), untilParam(), textParam(),
+	}, pageParams()...)
+	rt.answers = []answer{{status: 200, doc: "One page of events.", schema: listOf[cybervault.Envelope]()}}
+}
+
+func (s *server) getEvent(c *call) error {
+	id, err := pathID[cybervault.EventID](c, "event")
+	if err != nil {
+		return err
+	}
+	e, err := s.Log.Event(c.ctx(), c.workspace(), id)
+	if err != nil {
+		return named(err, "event", id)
+	}
+	return writeBytes(c, http.StatusOK, e.Body)
+}
+
+func getEventDoc(rt *route) {
+	rt.id, rt.tag, rt.summary = "getEvent", tagEvents, "Read one event"
+	rt.doc = "The stored envelope, byte for byte what is signed and delivered."
+	rt.answers = []answer{{status: 200, doc: "The event.", schema: of[cybervault.Envelope]()}}
+}
+
+func (s *server) listEventDeliveries(c *call) error {
+	id, err := pathID[cybervault.EventID](c, "event")
+	if err != nil {
+		return err
+	}
+	if _, err := s.Log.Event(c.ctx(), c.workspace(), id); err != nil {
+		return named(err, "event", id)
+	}
+	return s.answerDeliveries(c, "deliveries of "+id.String(), cybervault.DeliveryQuery{Event: id})
+}
+
+func listEventDeliveriesDoc(rt *route) {
+	rt.id, rt.tag, rt.summary = "listEventDeliveries", tagEvents, "List the deliveries of one event"
+	rt.doc = "One for each webhook that chose the event type, and one for each replay, newest first."
+	rt.params = append([]param{webhookParam(), statusParam()}, pageParams()...)
+	rt.answers = []answer{{status: 200, doc: "One page of deliveries.", schema: listOf[deliveryJSON]()}}
+}
+
+func (s *server) listEventTypes(c *call) error {
+	types := s.Catalogue.List(c.workspace())
+	if types == nil {
+		types = []cybervault.EventType{}
+	}
+	return writeJSON(c, http.StatusOK, listJSON[cybervault.EventType]{Data: types})
+}
+
+func listEventTypesDoc(rt *route) {
+	rt.id, rt.tag, rt.summary = "listEventTypes", tagEvents, "List event types"
+	rt.doc = "The whole catalogue at once; next_cursor is always null."
+	rt.answers = []answer{{status: 200, doc: "The event types.", schema: listOf[cybervault.EventType]()}}
+}
+
+func (s *server) getEventType(c *call) error {
+	name := c.r.PathValue("type")
+	t, ok := s.Catalogue.Lookup(c.workspace(), name)
+	if !ok {
+		return notFound("event type", name)
+	}
+	return writeJSON(c, http.StatusOK, t)
+}
+
+func getEventTypeDoc(rt *route) {
+	rt.id, rt.tag, rt.summary = "getEventType", tagEvents, "Read one event type"
+	rt.doc = "Severity, description, JSON Schema and example."
+	rt.answers = []answer{{status: 200, doc: "The event type.", schema: of[cybervault.EventType]()}}
+}
+
+// isEventID reports whether a filter means one event rather than a type.
+func isEventID(value string) bool {
+	return strings.HasPrefix(value, cybervault.EventID{}.Prefix())
+}
