@@ -31,6 +31,11 @@ func explain(err error, timedOut bool, timeout time.Duration, at stage, remote s
 	if judged {
 		return e.failure, e.text
 	}
+	if strings.Contains(err.Error(), remoteAlert) {
+		// With TLS 1.3 a receiver that asks for a client certificate says so
+		// after our side of the handshake has ended.
+		return cybervault.FailureTLS, tlsText(remote, err)
+	}
 	return cybervault.FailureProtocol, protocolText(err, at)
 }
 
@@ -126,13 +131,9 @@ func connectError(err error, target netip.AddrPort, tried int) error {
 	return &dialError{failure: cybervault.FailureConnect, text: what, err: err}
 }
 
-// Alerts of RFC 8446, section 6, that say something a person can act on.
-const (
-	alertHandshakeFailure    = tls.AlertError(40)
-	alertProtocolVersion     = tls.AlertError(70)
-	alertUnrecognisedName    = tls.AlertError(112)
-	alertCertificateRequired = tls.AlertError(116)
-)
+// remoteAlert starts crypto/tls's text of an alert that the peer sent (RFC 8446,
+// section 6); the type of the alert is not exported.
+const remoteAlert = "remote error: tls: "
 
 func tlsError(host string, err error) error {
 	return &dialError{failure: cybervault.FailureTLS, text: tlsText(host, err), err: err}
@@ -145,18 +146,18 @@ func tlsText(host string, err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "the receiver does not speak TLS on this port"
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+	if _, alert, ok := strings.Cut(err.Error(), remoteAlert); ok {
 		switch alert {
-		case alertProtocolVersion:
+		case "protocol version not supported":
 			return "the receiver does not offer TLS 1.2 or newer"
-		case alertHandshakeFailure:
+		case "handshake failure":
 			return "the receiver refused the TLS handshake: it shares no cipher with us, or asks for a client certificate"
-		case alertCertificateRequired:
+		case "certificate required", "bad certificate":
 			return "the receiver asks for a client certificate"
-		case alertUnrecognisedName:
+		case "unrecognized name":
 			return fmt.Sprintf("the receiver knows no certificate for %s", host)
 		}
-		return "the receiver refused the TLS handshake: " + foreign(err)
+		return "the receiver refused the TLS session: " + printable(alert, maxErrorText)
 	}
 	switch {
 	case strings.Contains(err.Error(), "unsupported protocol version"):

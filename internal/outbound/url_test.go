@@ -117,7 +117,7 @@ func TestCheckURL(t *testing.T) {
 		{"https://256.1.1.1/", "four decimal numbers", "four decimal numbers"},
 		{"https://0x/", "four decimal numbers", "four decimal numbers"},
 		{"https://１２７.０.０.１/", "loopback", ok}, // full-width digits
-		{"https://127。0。0。1/", "loopback", ok},  // ideographic full stops
+		{"https://127。0。0。1/", "loopback", ok}, // ideographic full stops
 		{"https://①②⑦.0.0.1/", "loopback", ok},
 
 		{"https://hooks.example.com../", "not a host name", "not a host name"},
