@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -58,7 +59,7 @@ func ReadEvent(header http.Header, body []byte) (Event, error) {
 		return Event{}, fmt.Errorf("the body is not an event: %w", err)
 	}
 	if e.ID == "" || e.Type == "" {
-		return Event{}, fmt.Errorf("the body is not an event: it has no id or no event type; is the webhook's format native?")
+		return Event{}, errors.New("the body is not an event: it has no id or no event type; is the webhook's format native?")
 	}
 	e.Body = body
 	e.Delivery = header.Get(HeaderDelivery)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,9 +18,7 @@ import (
 func deliver(t *testing.T, h http.Handler, body []byte) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/hooks/cybervault", bytes.NewReader(body))
-	for name, values := range headers(t, now, body, oldSecret) {
-		r.Header[name] = values
-	}
+	r.Header = headers(t, now, body, oldSecret)
 	r.Header.Set(HeaderDelivery, "dlv_01946a60-dcd1-7aaa-8a00-5d0c9b7e3f12")
 	r.Header.Set(HeaderAttempt, "2")
 	r.Header.Set(HeaderSequence, "42")
@@ -270,7 +269,7 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 		t.Fatal("the first claim is not fresh")
 	}
 	for i := range 3 * most {
-		key := fmt.Sprint(i)
+		key := strconv.Itoa(i)
 		if claim(key) != ClaimFresh {
 			t.Fatalf("%s is not fresh", key)
 		}
@@ -280,8 +279,8 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 			}
 		}
 	}
-	if len(s.handled) != most || s.order.Len() != most || len(s.busy) != 1 {
-		t.Errorf("%d handled in a list of %d, %d busy", len(s.handled), s.order.Len(), len(s.busy))
+	if len(s.handled) != most || len(s.order) != most || len(s.busy) != 1 {
+		t.Errorf("%d handled in a list of %d, %d busy", len(s.handled), len(s.order), len(s.busy))
 	}
 	if claim("busy") != ClaimBusy {
 		t.Error("a claim was forgotten")

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"container/list"
 	"context"
 	"sync"
 )
@@ -40,23 +39,24 @@ const DefaultMemory = 100_000
 // when the process ends. Events that are being handled are never forgotten;
 // there are as many as requests under way.
 type MemoryStore struct {
-	max int
+	most int
 
 	mu      sync.Mutex
 	busy    map[string]struct{}
-	handled map[string]*list.Element
-	order   list.List // keys, the one handled longest ago first
+	handled map[string]struct{}
+	order   []string // the keys of handled: a ring once it holds the most
+	oldest  int      // in a full ring, the key handled longest ago
 }
 
 var _ Store = (*MemoryStore)(nil)
 
-// NewMemoryStore returns a store that remembers up to max handled events;
-// max of zero or less means DefaultMemory. One takes some 300 bytes.
-func NewMemoryStore(max int) *MemoryStore {
-	if max <= 0 {
-		max = DefaultMemory
+// NewMemoryStore returns a store that remembers up to most handled
+// events; zero or less means DefaultMemory. One takes some 300 bytes.
+func NewMemoryStore(most int) *MemoryStore {
+	if most <= 0 {
+		most = DefaultMemory
 	}
-	return &MemoryStore{max: max, busy: map[string]struct{}{}, handled: map[string]*list.Element{}}
+	return &MemoryStore{most: most, busy: map[string]struct{}{}, handled: map[string]struct{}{}}
 }
 
 // Claim implements Store. It never fails.
@@ -81,11 +81,14 @@ func (s *MemoryStore) Done(_ context.Context, key string) error {
 	if _, ok := s.handled[key]; ok {
 		return nil
 	}
-	s.handled[key] = s.order.PushBack(key)
-	for len(s.handled) > s.max {
-		oldest := s.order.Front()
-		delete(s.handled, s.order.Remove(oldest).(string))
+	s.handled[key] = struct{}{}
+	if len(s.order) < s.most {
+		s.order = append(s.order, key)
+		return nil
 	}
+	delete(s.handled, s.order[s.oldest])
+	s.order[s.oldest] = key
+	s.oldest = (s.oldest + 1) % s.most
 	return nil
 }
 

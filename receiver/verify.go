@@ -12,7 +12,7 @@
 //		Secrets: []string{secret},
 //		Store:   receiver.NewMemoryStore(0),
 //	}, func(ctx context.Context, e receiver.Event) error {
-//		log.Printf("%s %s", e.Type, e.ID)
+//		slog.Info("an event", "event", e.Type, "id", e.ID)
 //		return nil
 //	}))
 //
@@ -129,7 +129,7 @@ func (v *verification) standard(secrets []string, id, at string, headers []strin
 		return fmt.Errorf("%w: webhook-timestamp must be Unix seconds", ErrMalformed)
 	}
 	var sent [][]byte
-	for _, s := range strings.Fields(strings.Join(headers, " ")) {
+	for s := range strings.FieldsSeq(strings.Join(headers, " ")) {
 		version, encoded, _ := strings.Cut(s, ",")
 		// Other versions are for other kinds of keys; the standard says to pass over them.
 		if version != "v1" {

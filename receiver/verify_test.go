@@ -168,6 +168,7 @@ func TestVerify(t *testing.T) {
 }
 
 func indented(t *testing.T) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	if err := json.Indent(&b, body, "", "  "); err != nil {
 		t.Fatal(err)
@@ -177,6 +178,7 @@ func indented(t *testing.T) []byte {
 
 // encodedAgain is what a framework that sorts keys makes of the body.
 func encodedAgain(t *testing.T) []byte {
+	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal(body, &v); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func explain(err error, schema *jsonschema.Schema, value any) error {
 	e := explainer{schema: schema, value: value}
 	e.collect(invalid)
 	if len(e.problems) == 0 {
-		e.add("data", "does not fit the schema of its event type")
+		e.addf("data", "does not fit the schema of its event type")
 	}
 	// The validator walks Go maps, so the order is made here: by field.
 	slices.SortFunc(e.problems, func(a, b problem) int {
@@ -86,16 +86,16 @@ func (e *explainer) collect(err *jsonschema.ValidationError) {
 		}
 	case *kind.Required:
 		for _, name := range k.Missing {
-			e.add(field+keyStep(name), "is missing%s", e.meaning(err.InstanceLocation, name))
+			e.addf(field+keyStep(name), "is missing%s", e.meaning(err.InstanceLocation, name))
 		}
 	case *kind.AnyOf, *kind.OneOf:
-		e.add(field, "must be %s, is %s", formats(err.Causes), show(value))
+		e.addf(field, "must be %s, is %s", formats(err.Causes), show(value))
 	default:
-		e.add(field, "%s", e.describe(err, value))
+		e.addf(field, "%s", e.describe(err, value))
 	}
 }
 
-func (e *explainer) add(field, format string, args ...any) {
+func (e *explainer) addf(field, format string, args ...any) {
 	e.problems = append(e.problems, problem{field, fmt.Sprintf(format, args...)})
 }
 

@@ -8,7 +8,7 @@ package main
 
 import (
 	"context"
-	"log"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -20,25 +20,27 @@ import (
 func main() {
 	secrets := strings.FieldsFunc(os.Getenv("CYBERVAULT_WEBHOOK_SECRET"), func(r rune) bool { return r == ',' })
 	if len(secrets) == 0 {
-		log.Fatal("CYBERVAULT_WEBHOOK_SECRET is missing: use the secret that was shown when the webhook was made")
+		slog.Error("CYBERVAULT_WEBHOOK_SECRET is missing: use the secret that was shown when the webhook was made")
+		os.Exit(2)
 	}
 
 	mux := http.NewServeMux()
 	mux.Handle("/hooks/cybervault", receiver.Handler(receiver.Options{
 		Secrets: secrets,
 		Store:   receiver.NewMemoryStore(0), // each event once, until the program ends
-		OnError: func(r *http.Request, err error) { log.Printf("from %s: %v", r.RemoteAddr, err) },
+		OnError: func(_ *http.Request, err error) { slog.Warn("a delivery was not taken", "error", err) },
 	}, handle))
 
 	server := &http.Server{Addr: "127.0.0.1:3000", Handler: mux, ReadTimeout: 10 * time.Second}
-	log.Printf("listening on http://%s/hooks/cybervault", server.Addr)
-	log.Fatal(server.ListenAndServe())
+	slog.Info("listening", "url", "http://"+server.Addr+"/hooks/cybervault")
+	slog.Error("the server ended", "error", server.ListenAndServe())
+	os.Exit(1)
 }
 
 // handle does whatever is to be done with an event. An error has it sent again.
 func handle(_ context.Context, e receiver.Event) error {
 	if e.Type != "threat.detected" {
-		log.Printf("%s %s", e.Type, e.ID)
+		slog.Info("an event", "event", e.Type, "id", e.ID)
 		return nil
 	}
 	var threat struct {
@@ -50,10 +52,10 @@ func handle(_ context.Context, e receiver.Event) error {
 	if err := e.Decode(&threat); err != nil {
 		return err
 	}
-	source := "an unknown address"
+	source := "unknown"
 	if threat.SourceIP != nil {
 		source = *threat.SourceIP
 	}
-	log.Printf("%s: %s from %s, confidence %.2f", threat.Severity, threat.Vector, source, threat.Confidence)
+	slog.Info("a threat", "severity", threat.Severity, "vector", threat.Vector, "source", source, "confidence", threat.Confidence)
 	return nil
 }
