@@ -30,7 +30,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 	d.running.Add(1)
 	exchange, err := d.cfg.Sender.Do(d.ctx, &Request{
 		URL: w.URL, Header: headers, MaskedHeaders: masked, Body: a.Body,
-		CACertificate: w.CACertificate, Concurrency: cybervault.DefaultConcurrency,
+		CACertificate: w.CACertificate,
 	})
 	d.running.Add(-1)
 	if err != nil {

@@ -37,7 +37,6 @@ type Request struct {
 	MaskedHeaders []string // names whose values are not to be recorded
 	Body          []byte
 	CACertificate string
-	Concurrency   int
 }
 
 // Sender makes one POST within cybervault.AttemptTimeout. What goes wrong on

@@ -138,14 +138,29 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 type Changes struct {
 	mu       sync.Mutex
 	watchers map[chan struct{}]bool
+	closed   bool
 }
 
-// Watch returns a channel that is sent to after changes, and a function that
-// ends the watch.
+// Close closes every watcher's channel, so that those who follow end.
+func (c *Changes) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ch := range c.watchers {
+		close(ch)
+	}
+	c.watchers, c.closed = nil, true
+}
+
+// Watch returns a channel that is sent to after changes and closed by Close,
+// and a function that ends the watch.
 func (c *Changes) Watch() (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		close(ch)
+		return ch, func() {}
+	}
 	if c.watchers == nil {
 		c.watchers = map[chan struct{}]bool{}
 	}
