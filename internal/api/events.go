@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -29,25 +28,6 @@ func named(err error, what string, id interface{ String() string }) error {
 		return &cybervault.Error{Code: cybervault.CodeNotFound, Message: notFound(what, id.String()).Error(), Err: err}
 	}
 	return err
-}
-
-// writeJSON writes an answer. HTML is left as it is: the answers are no HTML, and
-// a payload is to be read back as it was sent.
-func writeJSON(c *call, status int, value any) error {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		return err
-	}
-	return writeBytes(c, status, buf.Bytes())
-}
-
-func writeBytes(c *call, status int, body []byte) error {
-	c.w.Header().Set("Content-Type", "application/json")
-	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body) // an error means that the caller has gone
-	return nil
 }
 
 func (s *server) listEvents(c *call) error {

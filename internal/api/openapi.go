@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -55,13 +54,11 @@ func (s *server) describe() ([]byte, error) {
 			"headers":         responseHeaders(),
 		},
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(document); err != nil {
+	body, err := encode(document)
+	if err != nil {
 		return nil, fmt.Errorf("api: encode the OpenAPI document: %w", err)
 	}
-	return buf.Bytes(), nil
+	return body, nil
 }
 
 func tags() []schema {

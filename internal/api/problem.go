@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -193,11 +192,11 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	if p.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	body, err := json.Marshal(p.document(h.Get("X-Request-Id")))
+	body, err := encode(p.document(h.Get("X-Request-Id")))
 	if err != nil { // strings and numbers only: cannot fail
 		panic(err)
 	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.status)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
 }

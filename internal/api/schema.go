@@ -124,7 +124,7 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.FailureStatus, cybervault.FailureTimeout, cybervault.FailureDNS, cybervault.FailureConnect,
 			cybervault.FailureTLS, cybervault.FailureRedirect, cybervault.FailureBlockedAddress, cybervault.FailureProtocol)
 	}
-	if id, ok := reflect.Zero(t).Interface().(interface{ Prefix() string }); ok {
+	if id, ok := reflect.Zero(t).Interface().(interface{ Prefix() string }); ok && t.Kind() != reflect.Pointer {
 		return schema{"type": "string", "pattern": "^" + id.Prefix() + "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
 	}
 	switch t.Kind() {

@@ -29,7 +29,7 @@ type webhookJSON struct {
 	DisabledReason *string                  `json:"disabled_reason" doc:"Why it is disabled; null while it is enabled."`
 	Accept         cybervault.Accept        `json:"accept" doc:"Which answers are success: default is 200 and 201."`
 	Headers        map[string]string        `json:"headers" doc:"The static headers. Values are never shown: each is ***."`
-	RetrySchedule  []string                 `json:"retry_schedule" doc:"The delays after each failed attempt; null where the server's schedule applies."`
+	RetrySchedule  *[]string                `json:"retry_schedule" doc:"The delays after each failed attempt; null where the server's schedule applies."`
 	Verification   bool                     `json:"verification" doc:"Whether deliveries are held until a test payload was accepted."`
 	VerifiedAt     *time.Time               `json:"verified_at" doc:"When a test payload was accepted; null until then."`
 	CACertificate  *string                  `json:"ca_certificate" doc:"The CAs to trust instead of the system's, as PEM; null for the system's."`
@@ -69,7 +69,7 @@ func showWebhook(w *cybervault.Webhook) webhookJSON {
 	return shown
 }
 
-func showSchedule(schedule []time.Duration) []string {
+func showSchedule(schedule []time.Duration) *[]string {
 	if schedule == nil {
 		return nil
 	}
@@ -77,7 +77,7 @@ func showSchedule(schedule []time.Duration) []string {
 	for i, d := range schedule {
 		words[i] = cybervault.FormatDuration(d)
 	}
-	return words
+	return &words
 }
 
 // orNull returns nil for the zero value.

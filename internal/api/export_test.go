@@ -1,0 +1,23 @@
+package api
+
+import "github.com/cybervault/cybervault"
+
+// Route is one call, for the tests that walk all of them.
+type Route struct {
+	Method, Pattern string
+	Scope           cybervault.Scope
+	Statuses        []int
+}
+
+// Routes lists every call.
+func Routes() []Route {
+	var all []Route
+	for _, rt := range routes() {
+		r := Route{Method: rt.method, Pattern: rt.pattern, Scope: rt.scope}
+		for _, a := range rt.answers {
+			r.Statuses = append(r.Statuses, a.status)
+		}
+		all = append(all, r)
+	}
+	return all
+}

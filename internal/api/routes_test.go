@@ -1,0 +1,155 @@
+package api_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/api"
+)
+
+// bodies holds a request that succeeds for each call that needs a body or a
+// parameter. A call that is missing here is made without.
+func bodies() map[string]string {
+	return map[string]string{
+		"POST /v1/events":             `{"event":"threat.detected","data":{"severity":"critical"}}`,
+		"POST /v1/events/batch":       `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
+		"POST /v1/webhooks":           `{"url":"https://example.com/in","events":["threat.*"]}`,
+		"PATCH /v1/webhooks/{id}":     `{"status":"disabled"}`,
+		"POST /v1/webhooks/{id}/test": `{"event":"threat.detected"}`,
+		"POST /v1/telemetry":          "line one\nline two\n?\n",
+		"POST /v1/keys":               `{"name":"exporter","scopes":["read"]}`,
+	}
+}
+
+// callOf fills the path of a route with things that exist.
+func callOf(rt api.Route) request {
+	path := strings.ReplaceAll(rt.Pattern, "{type}", cybervault.EventThreatDetected)
+	for prefix, id := range map[string]string{
+		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
+		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(),
+	} {
+		if strings.HasPrefix(path, prefix) {
+			path = strings.ReplaceAll(path, "{id}", id)
+		}
+	}
+	return request{call: rt.Method + " " + path, body: bodies()[rt.Method+" "+rt.Pattern]}
+}
+
+// The calls of the public contract that this version has.
+func TestEveryCallExists(t *testing.T) {
+	t.Parallel()
+	want := strings.Fields(`
+		POST/v1/events:events:write POST/v1/events/batch:events:write GET/v1/events:read GET/v1/events/{id}:read
+		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
+		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
+		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin
+		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
+		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin
+		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
+	var got []string
+	for _, rt := range api.Routes() {
+		got = append(got, rt.Method+rt.Pattern+":"+string(rt.Scope))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// Every call, with no key, a wrong key, each scope, and with what it needs.
+func TestEveryCallAsksForItsScope(t *testing.T) {
+	t.Parallel()
+	keys := map[string]cybervault.Scope{
+		readKey: cybervault.ScopeRead, eventsKey: cybervault.ScopeEventsWrite,
+		telemetryKey: cybervault.ScopeTelemetryWrite, adminKey: cybervault.ScopeAdmin,
+	}
+	for _, rt := range api.Routes() {
+		t.Run(rt.Method+rt.Pattern, func(t *testing.T) {
+			t.Parallel()
+			call := callOf(rt)
+			for key, scope := range keys {
+				call.key = key
+				w := setUp(t).do(call)
+				allowed := rt.Scope == "" || scope == rt.Scope || scope == cybervault.ScopeAdmin
+				switch {
+				case allowed && !slices.Contains(rt.Statuses, w.Code):
+					t.Errorf("with %s: answered %d, want one of %v: %s", key, w.Code, rt.Statuses, w.Body)
+				case !allowed && w.Code != http.StatusForbidden:
+					t.Errorf("with %s: answered %d, want 403", key, w.Code)
+				case !allowed && !strings.Contains(w.Body.String(), string(rt.Scope)):
+					t.Errorf("the problem does not name the scope: %s", w.Body)
+				}
+			}
+			for _, key := range []string{"none", "made-up"} {
+				call.key = key
+				f := setUp(t)
+				w := f.do(call)
+				if rt.Scope == "" {
+					if w.Code >= 400 {
+						t.Errorf("an open call answered %d", w.Code)
+					}
+					continue
+				}
+				if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
+					t.Errorf("with key %q: answered %d, WWW-Authenticate %q", key, w.Code, w.Header().Get("WWW-Authenticate"))
+				}
+			}
+		})
+	}
+}
+
+func TestEveryAnswerIsGuarded(t *testing.T) {
+	t.Parallel()
+	for _, rt := range api.Routes() {
+		w := setUp(t).do(callOf(rt))
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "X-Request-Id": "req-1"} {
+			if got := w.Header().Get(name); got != want {
+				t.Errorf("%s %s: header %s is %q, want %q", rt.Method, rt.Pattern, name, got, want)
+			}
+		}
+		if got := w.Header().Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("%s %s: open to scripts of %q", rt.Method, rt.Pattern, got)
+		}
+	}
+}
+
+// No answer may show what only the secret calls show, or a header's value.
+func TestNoAnswerShowsASecret(t *testing.T) {
+	t.Parallel()
+	for _, rt := range api.Routes() {
+		body := setUp(t).do(callOf(rt)).Body.String()
+		showsSecret := rt.Pattern == "/v1/webhooks" && rt.Method == http.MethodPost ||
+			strings.HasSuffix(rt.Pattern, "/secret") || strings.HasSuffix(rt.Pattern, "/rotate-secret")
+		if got := strings.Contains(body, "whsec_new"); got != showsSecret {
+			t.Errorf("%s %s: shows a secret: %v, want %v", rt.Method, rt.Pattern, got, showsSecret)
+		}
+		if strings.Contains(body, "hush") {
+			t.Errorf("%s %s: shows the value of a static header", rt.Method, rt.Pattern)
+		}
+	}
+}
+
+func TestHeadIsGetWithoutBody(t *testing.T) {
+	t.Parallel()
+	if w := setUp(t).do(request{call: "HEAD /v1/webhooks"}); w.Code != http.StatusOK {
+		t.Errorf("answered %d", w.Code)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	for given, kept := range map[string]bool{"abc-1.2_3": true, "": false, "a b": false, "a\"b": false, strings.Repeat("a", 65): false} {
+		req := newRequest(t, "GET", "/healthz", "")
+		req.Header.Set("X-Request-Id", given)
+		w := serve(f.handler, req)
+		got := w.Header().Get("X-Request-Id")
+		if (got == given) != kept || got == "" {
+			t.Errorf("%q became %q", given, got)
+		}
+	}
+}
