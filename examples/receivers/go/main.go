@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -18,29 +19,36 @@ import (
 )
 
 func main() {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(log); err != nil {
+		log.Error("the receiver ended", "error", err)
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+func run(log *slog.Logger) error {
 	secrets := strings.FieldsFunc(os.Getenv("CYBERVAULT_WEBHOOK_SECRET"), func(r rune) bool { return r == ',' })
 	if len(secrets) == 0 {
-		slog.Error("CYBERVAULT_WEBHOOK_SECRET is missing: use the secret that was shown when the webhook was made")
-		os.Exit(2)
+		return errors.New("CYBERVAULT_WEBHOOK_SECRET is missing: use the secret that was shown when the webhook was made")
 	}
-
 	mux := http.NewServeMux()
 	mux.Handle("/hooks/cybervault", receiver.Handler(receiver.Options{
 		Secrets: secrets,
 		Store:   receiver.NewMemoryStore(0), // each event once, until the program ends
-		OnError: func(_ *http.Request, err error) { slog.Warn("a delivery was not taken", "error", err) },
-	}, handle))
+		OnError: func(r *http.Request, err error) {
+			log.WarnContext(r.Context(), "a delivery was not taken", "error", err)
+		},
+	}, func(ctx context.Context, e receiver.Event) error { return handle(ctx, log, e) }))
 
 	server := &http.Server{Addr: "127.0.0.1:3000", Handler: mux, ReadTimeout: 10 * time.Second}
-	slog.Info("listening", "url", "http://"+server.Addr+"/hooks/cybervault")
-	slog.Error("the server ended", "error", server.ListenAndServe())
-	os.Exit(1)
+	log.Info("listening", "url", "http://"+server.Addr+"/hooks/cybervault")
+	return server.ListenAndServe()
 }
 
 // handle does whatever is to be done with an event. An error has it sent again.
-func handle(_ context.Context, e receiver.Event) error {
+func handle(ctx context.Context, log *slog.Logger, e receiver.Event) error {
 	if e.Type != "threat.detected" {
-		slog.Info("an event", "event", e.Type, "id", e.ID)
+		log.InfoContext(ctx, "an event", "event", e.Type, "id", e.ID)
 		return nil
 	}
 	var threat struct {
@@ -56,6 +64,7 @@ func handle(_ context.Context, e receiver.Event) error {
 	if threat.SourceIP != nil {
 		source = *threat.SourceIP
 	}
-	slog.Info("a threat", "severity", threat.Severity, "vector", threat.Vector, "source", source, "confidence", threat.Confidence)
+	log.InfoContext(ctx, "a threat", "severity", threat.Severity, "vector", threat.Vector,
+		"source", source, "confidence", threat.Confidence)
 	return nil
 }
