@@ -1,0 +1,141 @@
+package detect
+
+import (
+	"math"
+
+	"github.com/cybervault/cybervault"
+)
+
+// modelVersion names the table below. Change the one with the other.
+const modelVersion = "ai_v0.1"
+
+// EngineVersion names the model that gave an event its confidence, as it stands
+// in the envelope's metadata.
+func EngineVersion() string { return modelVersion }
+
+// beta is a Beta distribution's two counts: of such attacks that a person was
+// asked about, so many were malicious and so many were not. They were chosen by
+// judgement, not fitted; a person's dispositions will be added to them.
+type beta struct{ bad, good float64 }
+
+func (b beta) logit() float64 { return math.Log(b.bad / b.good) }
+
+// priors are what one detection is worth before anything else is known.
+var priors = map[string]beta{
+	"scanner":               {9, 1},
+	"protocol_attack":       {5, 5},
+	"path_traversal":        {8, 2},
+	"remote_file_inclusion": {6, 4},
+	"remote_code_execution": {6, 4},
+	"php_injection":         {6, 4},
+	"code_injection":        {6, 4},
+	"ssrf":                  {6, 4},
+	"ldap_injection":        {6, 4},
+	"xss":                   {7, 3},
+	"sql_injection":         {7, 3},
+	"session_fixation":      {5, 5},
+	"java_attack":           {8, 2},
+	"reconnaissance":        {6, 4},
+
+	"brute_force":            {8, 2},
+	"slow_brute_force":       {6, 4},
+	"password_spray":         {8, 2},
+	"distributed_guessing":   {7, 3},
+	"success_after_failures": {8, 2},
+}
+
+// weights move the log-odds. All were chosen by judgement.
+var weights = struct {
+	rules      float64 // for each doubling of the number of different rules
+	kinds      float64 // for each further vector or pattern
+	count      float64 // for each doubling of the number of records
+	paths      float64 // for each doubling of the number of different paths
+	refused    float64 // times the share of requests answered 4xx: a guess at what is not there
+	answered   float64 // times the share answered below 400: an application that takes such input
+	failed     float64 // some were answered 5xx: the attack may have hit
+	unknown    float64 // times the share of attempts at accounts that do not exist
+	users      float64 // for each doubling of the number of accounts tried
+	scan       float64 // for each doubling of the number of paths in a scan
+	addresses  float64 // for each doubling of the number of addresses beyond 8
+	floor, top float64 // confidence is never below or above
+}{
+	rules: 0.6, kinds: 0.6, count: 0.25, paths: 0.15, refused: 0.3, answered: -0.4, failed: 0.3,
+	unknown: 1.0, users: 0.2, scan: 0.3, addresses: 0.5, floor: 0.02, top: 0.99,
+}
+
+// confidence is the probability, as far as the model knows, that a person would
+// agree that the attack is malicious: the prior of its strongest detection and
+// the evidence, added up as log-odds.
+func (a *attack) confidence() float64 {
+	prior, ok := priors[a.best]
+	if !ok {
+		prior = beta{5, 5}
+	}
+	odds := prior.logit()
+	doublings := func(n int) float64 { return math.Log2(float64(max(n, 1))) }
+	odds += weights.rules * doublings(len(a.detections)+a.further)
+	odds += weights.kinds * float64(len(a.names)-1)
+	odds += weights.count * math.Min(doublings(a.count), 12)
+	odds += weights.paths * doublings(len(a.paths))
+	if n := a.answered + a.refused + a.failed; n > 0 {
+		odds += weights.refused*float64(a.refused)/float64(n) + weights.answered*float64(a.answered)/float64(n)
+	}
+	if a.failed > 0 {
+		odds += weights.failed
+	}
+	if a.behaviour > 0 {
+		odds += weights.scan * doublings(a.behaviour)
+	}
+	if a.key.kind == cybervault.EventAuthSuspicious {
+		if a.count > 0 {
+			odds += weights.unknown * math.Min(1, float64(a.unknown)/math.Min(float64(a.count), 64))
+		}
+		odds += weights.users * doublings(a.users)
+		if a.sources > 8 {
+			odds += weights.addresses * math.Log2(float64(a.sources)/8)
+		}
+	}
+	p := 1 / (1 + math.Exp(-odds))
+	return math.Round(1000*math.Min(weights.top, math.Max(weights.floor, p))) / 1000
+}
+
+// severities of web attacks that met a server which gave them something to do.
+var vectorSeverity = map[string]cybervault.Severity{
+	"remote_code_execution": cybervault.SeverityCritical,
+	"java_attack":           cybervault.SeverityCritical,
+	"php_injection":         cybervault.SeverityCritical,
+	"sql_injection":         cybervault.SeverityHigh,
+	"remote_file_inclusion": cybervault.SeverityHigh,
+	"ssrf":                  cybervault.SeverityHigh,
+	"code_injection":        cybervault.SeverityHigh,
+	"path_traversal":        cybervault.SeverityHigh,
+	"ldap_injection":        cybervault.SeverityHigh,
+	"xss":                   cybervault.SeverityMedium,
+	"session_fixation":      cybervault.SeverityMedium,
+	"protocol_attack":       cybervault.SeverityMedium,
+	"scanner":               cybervault.SeverityMedium,
+	"reconnaissance":        cybervault.SeverityMedium,
+}
+
+// severity is that of the strongest vector or pattern; a web attack of which
+// every request was refused (4xx) is one step less.
+func (a *attack) severity() cybervault.Severity {
+	if a.key.kind == cybervault.EventAuthSuspicious {
+		return patterns[a.best].level
+	}
+	s, ok := vectorSeverity[a.best]
+	if !ok {
+		s = cybervault.SeverityMedium
+	}
+	if a.refused > 0 && a.answered+a.failed == 0 {
+		switch s {
+		case cybervault.SeverityCritical:
+			return cybervault.SeverityHigh
+		case cybervault.SeverityHigh:
+			return cybervault.SeverityMedium
+		case cybervault.SeverityMedium:
+			return cybervault.SeverityLow
+		}
+	}
+	return s
+}

@@ -1,0 +1,384 @@
+// Package detect is the threat engine: it reads records and concludes, with a
+// reason and a confidence, what is worth an event.
+//
+// It stands between telemetry and the router (telemetry -> detect -> router).
+// Its children look for one kind of thing each: detect/web for attacks in HTTP
+// requests, detect/login for guessing of passwords. This package feeds them,
+// folds what they find into attacks, weighs the evidence, and writes the data
+// of the events. It publishes nothing and stores nothing; it never reads the
+// wall clock where a record has a time of its own, so that the same telemetry
+// gives the same findings.
+package detect
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect/login"
+	"github.com/cybervault/cybervault/internal/detect/web"
+)
+
+// Config of an Engine. The zero value is right for most.
+type Config struct {
+	Now           func() time.Time // stands in for the time of a record that has none; time.Now if nil
+	Paranoia      int              // CRS paranoia level, 1 to 4; 1 if 0
+	MinConfidence float64          // attacks below it are not told of; 0.5 if 0
+	Workers       int              // goroutines that inspect requests during a batch; GOMAXPROCS if 0
+	NoGate        bool             // ask the rule set about every request, to measure what the gate saves
+}
+
+// Engine holds the state of detection for all workspaces, which never mix.
+// Safe for concurrent use; batches that run at the same time are each folded
+// whole records at a time, in the order they are added.
+type Engine struct {
+	cfg Config
+
+	// The rule set is loaded when the first request needs it: some 100 ms of
+	// processor time and 30 MB that a host of sshd logs does without.
+	loadOnce  sync.Once
+	inspector *web.Inspector
+	loadErr   error
+	loaded    atomic.Bool
+
+	mu      sync.Mutex
+	scans   *web.Scans
+	logins  *login.Tracker
+	attacks *attacks
+	records int64
+}
+
+// New returns an engine that has seen nothing. The error has code CodeInvalid
+// and names the setting that is wrong.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Paranoia == 0 {
+		cfg.Paranoia = 1
+	}
+	if cfg.Paranoia < 1 || cfg.Paranoia > 4 {
+		return nil, cybervault.Invalid("paranoia", "%d is not a CRS paranoia level: use 1 (few false alarms) to 4", cfg.Paranoia)
+	}
+	if cfg.MinConfidence == 0 {
+		cfg.MinConfidence = 0.5
+	}
+	if cfg.MinConfidence < 0 || cfg.MinConfidence > 1 {
+		return nil, cybervault.Invalid("min_confidence", "%v is not a probability: use 0 to 1", cfg.MinConfidence)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	return &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence)}, nil
+}
+
+// Stats is what an engine holds and has done.
+type Stats struct {
+	Records        int64 // taken in
+	Inspected      int64 // HTTP requests inspected
+	RuleSetAsked   int64 // how often the rule set had to be asked for that
+	OpenAttacks    int   // held in memory
+	EvictedAttacks int64 // let go for want of room, after they were told of
+	WatchedSources int   // addresses and accounts in the windows of logins and scans
+	EvictedSources int64 // forgotten for want of room
+	LateRecords    int64 // too old for their window to count
+}
+
+// Stats returns the engine's counters as they stand.
+func (e *Engine) Stats() Stats {
+	var s Stats
+	if e.loaded.Load() {
+		s.Inspected, s.RuleSetAsked = e.inspector.Counts()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	watched, evicted, late := e.logins.Size()
+	scanning, forgotten := e.scans.Size()
+	s.Records, s.LateRecords = e.records, late
+	s.WatchedSources, s.EvictedSources = watched+scanning, evicted+forgotten
+	s.OpenAttacks, s.EvictedAttacks = len(e.attacks.byKey), e.attacks.evicted
+	return s
+}
+
+// rules loads the rule set, once.
+func (e *Engine) rules() (*web.Inspector, error) {
+	e.loadOnce.Do(func() {
+		e.inspector, e.loadErr = web.New(web.Config{Paranoia: e.cfg.Paranoia, NoGate: e.cfg.NoGate})
+		e.loaded.Store(e.loadErr == nil)
+	})
+	return e.inspector, e.loadErr
+}
+
+// Warm loads the rule set now, so that the first batch does not wait for it.
+func (e *Engine) Warm() error {
+	_, err := e.rules()
+	return err
+}
+
+// Batch is telemetry handed in together: the body of one request, or files.
+// It is for one goroutine.
+type Batch struct {
+	e        *Engine
+	ws       cybervault.WorkspaceID
+	wait     []*cybervault.Record
+	matches  [][]web.Match
+	touched  map[*attack]bool
+	findings []cybervault.Finding
+}
+
+// chunk is how many records are inspected in parallel before they are folded.
+const chunk = 512
+
+// Begin starts a batch for a workspace. End must be called for its findings.
+func (e *Engine) Begin(ws cybervault.WorkspaceID) *Batch {
+	return &Batch{e: e, ws: ws, touched: map[*attack]bool{}}
+}
+
+// Add takes in a record, which must not be changed from then on. Records are
+// judged in the order they are added. The error is the context's, or says that
+// the rule set could not be loaded.
+func (b *Batch) Add(ctx context.Context, rec *cybervault.Record) error {
+	b.wait = append(b.wait, rec)
+	if len(b.wait) < chunk {
+		return nil
+	}
+	return b.judge(ctx)
+}
+
+// End judges what is left and returns the events that the batch led to, in the
+// order of their times: one for each attack that was first concluded, and one
+// for each known attack that grew materially (ten times the records, another
+// vector or pattern, a higher severity). The batch must not be used again.
+//
+// On an error the findings so far are returned beside it.
+func (b *Batch) End(ctx context.Context) ([]cybervault.Finding, error) {
+	err := b.judge(ctx)
+	b.e.mu.Lock()
+	for a := range b.touched {
+		if f, ok := b.e.attacks.tell(a); ok {
+			b.findings = append(b.findings, f)
+		}
+	}
+	b.e.mu.Unlock()
+	sortFindings(b.findings)
+	return b.findings, err
+}
+
+// judge inspects the waiting records on all workers, then folds them in order.
+func (b *Batch) judge(ctx context.Context) error {
+	if len(b.wait) == 0 {
+		return nil
+	}
+	b.matches = append(b.matches[:0], make([][]web.Match, len(b.wait))...)
+	if err := b.inspect(ctx); err != nil {
+		return err
+	}
+	b.e.mu.Lock()
+	defer b.e.mu.Unlock()
+	for i, rec := range b.wait {
+		b.e.records++
+		at := rec.Time
+		if at.IsZero() {
+			at = b.e.cfg.Now().UTC()
+		}
+		switch {
+		case rec.Category == "webserver":
+			b.web(rec, at, b.matches[i])
+		case rec.Service == "sshd":
+			b.login(rec, at)
+		}
+	}
+	b.wait = b.wait[:0]
+	return nil
+}
+
+// inspect fills in matches for the waiting web requests.
+func (b *Batch) inspect(ctx context.Context) error {
+	var todo []int
+	for i, rec := range b.wait {
+		if rec.Category == "webserver" {
+			todo = append(todo, i)
+		}
+	}
+	if len(todo) == 0 {
+		return ctx.Err()
+	}
+	rules, err := b.e.rules()
+	if err != nil {
+		return err
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(b.e.cfg.Workers, len(todo)) {
+		wg.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(todo) || ctx.Err() != nil {
+					return
+				}
+				b.matches[todo[n]] = rules.Inspect(request(b.wait[todo[n]]))
+			}
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// request rebuilds a request from its record. A log line has two headers; the
+// others a client would have sent are neither known nor needed, since the rules
+// that look for them are not loaded.
+func request(rec *cybervault.Record) *web.Request {
+	f := rec.Fields
+	r := &web.Request{Method: f[cybervault.FieldWebMethod], Target: f[cybervault.FieldWebURI], Version: f[cybervault.FieldWebVersion], Body: f[cybervault.FieldWebBody]}
+	if r.Method == "" {
+		r.Method = "GET" // no HTTP request; what there is of it stands in the target
+	}
+	hostGiven := false
+	for line := range strings.SplitSeq(f[cybervault.FieldWebHeaders], "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			r.Headers = append(r.Headers, [2]string{name, value})
+			hostGiven = hostGiven || strings.EqualFold(name, "host")
+		}
+	}
+	if !hostGiven {
+		host := f[cybervault.FieldWebHost]
+		if host == "" {
+			host = "localhost"
+		}
+		r.Headers = append([][2]string{{"Host", host}}, r.Headers...)
+	}
+	if f[cybervault.FieldWebHeaders] == "" {
+		for _, h := range [][2]string{{"User-Agent", f[cybervault.FieldWebUserAgent]}, {"Referer", f[cybervault.FieldWebReferer]}} {
+			if h[1] != "" {
+				r.Headers = append(r.Headers, h)
+			}
+		}
+	}
+	return r
+}
+
+// web folds a request's matches, and asks whether it is part of a scan.
+func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
+	f := rec.Fields
+	status, _ := strconv.Atoi(f[cybervault.FieldWebStatus])
+	source := f[cybervault.FieldClientIP]
+	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: source, target: target(f[cybervault.FieldWebHost], rec)}
+	for i := range matches {
+		m := &matches[i]
+		b.fold(k, at, signal{
+			engine: "web", rule: strconv.Itoa(m.RuleID), title: m.Title, level: m.Level, name: m.Vector,
+			rank: web.Rank(m.Vector), techniques: m.Techniques, first: at, add: boolInt(i == 0), same: i > 0,
+			status: status, explanation: explainMatch(m, status), path: f[cybervault.FieldWebStem], record: rec.Raw,
+		})
+	}
+	if source == "" {
+		return
+	}
+	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: f[cybervault.FieldWebStem], Status: status, Told: len(matches) > 0, Time: at})
+	if scan == nil {
+		return
+	}
+	b.fold(k, at, signal{
+		engine: "web", rule: scan.Rule, title: scanTitles[scan.Rule], level: cybervault.SeverityMedium, name: scan.Vector,
+		rank: web.Rank(scan.Vector), techniques: scan.Techniques, first: scan.First, add: scan.Untold, ruleAdd: scan.Count,
+		status: status, explanation: scan.Explanation, path: f[cybervault.FieldWebStem], record: rec.Raw, behaviour: scan.Paths,
+	})
+}
+
+var scanTitles = map[string]string{
+	web.RuleSensitive: "Search for sensitive files and consoles",
+	web.RuleForced:    "Search for pages that are not there",
+}
+
+func explainMatch(m *web.Match, status int) string {
+	s := fmt.Sprintf("CRS rule %d (%s) matched %q in %s", m.RuleID, m.Title, m.Data, m.Where)
+	if m.Encoding != "" {
+		s += ", hidden in " + m.Encoding
+	}
+	if status != 0 {
+		s += fmt.Sprintf("; the server answered %d", status)
+	}
+	return s
+}
+
+// login folds what a line of sshd says of a login.
+func (b *Batch) login(rec *cybervault.Record, at time.Time) {
+	f := rec.Fields
+	source := f[cybervault.FieldSourceIP]
+	if source == "" {
+		source = f[cybervault.FieldSourceName]
+	}
+	asset := target(rec.Host, rec)
+	a := login.Attempt{
+		Scope: b.ws.String() + "\x00" + asset, Address: source, User: f[cybervault.FieldUser],
+		Unknown: f[cybervault.FieldUnknownUser] != "", Class: f[cybervault.FieldEvent], Time: at,
+	}
+	if pid := f[cybervault.FieldPID]; pid != "" {
+		a.Conn = pid
+	}
+	a.Times, _ = strconv.Atoi(f[cybervault.FieldAttempts])
+	var found []login.Conclusion
+	switch f[cybervault.FieldOutcome] {
+	case cybervault.OutcomeSuccess:
+		if n, _ := strconv.Atoi(f[cybervault.FieldConfirms]); n > 0 {
+			wrong := a
+			wrong.User, wrong.Times, wrong.Class = "", n, cybervault.SSHDPAMModule
+			found = b.e.logins.Add(wrong)
+		}
+		a.Outcome = login.Success
+		method := f[cybervault.FieldMethod]
+		a.Secret = method == "password" || strings.HasPrefix(method, "keyboard-interactive")
+	case cybervault.OutcomeFailure, cybervault.OutcomeUnconfirmed:
+		switch f[cybervault.FieldEvent] {
+		case cybervault.SSHDProtocol:
+			a.Outcome = login.Probe
+		case cybervault.SSHDSilent:
+			return // a monitor's port check looks the same
+		case cybervault.SSHDDisconnected:
+			if f[cybervault.FieldUser] == "" {
+				return // the end of a connection that nobody tried to log in on
+			}
+		}
+	default:
+		return
+	}
+	for _, c := range append(found, b.e.logins.Add(a)...) {
+		b.conclude(rec, at, asset, c)
+	}
+}
+
+// conclude folds a login pattern.
+func (b *Batch) conclude(rec *cybervault.Record, at time.Time, asset string, c login.Conclusion) {
+	p := patterns[c.Pattern]
+	k := attackKey{ws: b.ws, kind: p.event, source: c.Address, target: asset}
+	if c.Pattern == login.DistributedGuessing {
+		k.user, k.crowd = c.User, true
+	}
+	b.fold(k, at, signal{
+		engine: "login", rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, techniques: p.techniques,
+		first: c.First, add: c.Count, ruleAdd: c.Count, quiet: p.quiet, user: c.User, users: c.Users, sources: c.Sources, unknown: c.Unknown,
+		explanation: explainLogin(c, at), record: rec.Raw,
+	})
+}
+
+// target is the asset attacked: the host that the record names, or else the
+// source that the operator named.
+func target(host string, rec *cybervault.Record) string {
+	if host != "" {
+		return host
+	}
+	return rec.Source
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,165 @@
+package web
+
+import (
+	"strings"
+	"sync"
+)
+
+// The gate. Most requests are harmless and repeat each other in parts: the same
+// browsers, the same pages, the same referring pages, in ever new combinations.
+// A rule of CRS looks at each value (a path, a parameter, a header) on its own,
+// so a request matches no rule if none of its parts does, and the verdict on a
+// part is worth remembering. Where that would not hold, the gate does not open:
+//
+//   - Rules chained over several parts. At paranoia level 1 there are two, which
+//     look for a session id in the query and then at the Referer: 943110 (it is
+//     of another site) and 943120 (there is none). The part that holds the query
+//     is therefore asked about beside a Referer of another site if the request
+//     has a Referer, and beside none if it has none: the worst case of either.
+//     Above level 1 parts are not used, only whole requests.
+//   - A body, whose meaning depends on headers: such a request is remembered as
+//     a whole only.
+//   - Headers that set how the rest is read (Content-Type and its like) or that
+//     occur twice: the same.
+//
+// What the gate lets through goes to Coraza as a whole, so what a request is
+// said to match is always Coraza's verdict on that very request.
+
+// clean reports whether each part of the request is known, or on being asked
+// found, to match nothing.
+func (in *Inspector) clean(r *Request) bool {
+	if r.Body != "" || in.paranoia > 1 {
+		return false
+	}
+	host, referer := "", false
+	for i, h := range r.Headers {
+		name := strings.ToLower(h[0])
+		switch name {
+		case "content-type", "content-length", "content-encoding", "transfer-encoding", "x-http-method-override":
+			return false
+		case "host":
+			host = h[1]
+		case "referer":
+			referer = true
+		}
+		for _, other := range r.Headers[:i] {
+			if strings.EqualFold(other[0], h[0]) {
+				return false
+			}
+		}
+	}
+	if !in.lineClean(r.Method, r.Version, host, r.Target, referer) {
+		return false
+	}
+	for _, h := range r.Headers {
+		if strings.EqualFold(h[0], "host") {
+			continue
+		}
+		if !in.headerClean(h[0], h[1]) {
+			return false
+		}
+	}
+	return true
+}
+
+// lineClean judges the request line and Host.
+func (in *Inspector) lineClean(method, version, host, target string, referer bool) bool {
+	kind := "line"
+	if referer {
+		kind = "line+referer"
+	}
+	key := strings.Join([]string{kind, method, version, host, target}, "\x00")
+	clean, ok := in.parts.get(key)
+	if ok {
+		return clean
+	}
+	part := &Request{Method: method, Target: target, Version: version, Headers: [][2]string{{"Host", host}}}
+	if host == "" {
+		part.Headers = nil
+	}
+	if referer {
+		part.Headers = append(part.Headers, [2]string{"Referer", neutralReferer})
+	}
+	clean = len(in.inspect(part)) == 0
+	in.parts.put(key, clean)
+	return clean
+}
+
+// headerClean judges one header.
+func (in *Inspector) headerClean(name, value string) bool {
+	key := "header\x00" + name + "\x00" + value
+	clean, ok := in.parts.get(key)
+	if ok {
+		return clean
+	}
+	clean = len(in.inspect(&Request{Method: "GET", Target: "/", Headers: [][2]string{{"Host", neutralHost}, {name, value}}})) == 0
+	in.parts.put(key, clean)
+	return clean
+}
+
+// key spells out everything that the verdict depends on, unambiguously.
+func (r *Request) key() string {
+	var b strings.Builder
+	for _, s := range []string{r.Method, r.Target, r.Version, r.Body} {
+		writePart(&b, s)
+	}
+	for _, h := range r.Headers {
+		writePart(&b, h[0])
+		writePart(&b, h[1])
+	}
+	return b.String()
+}
+
+func writePart(b *strings.Builder, s string) {
+	n := uint32(len(s))
+	b.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
+	b.WriteString(s)
+}
+
+// cache remembers verdicts in two generations: when the newer is full it becomes
+// the older, and the older is forgotten. What is asked for again moves to the
+// newer, so that what is in use stays. Safe for concurrent use.
+type cache[V any] struct {
+	mu           sync.RWMutex
+	newer, older map[string]V
+	size, limit  int64 // bytes of the newer's keys, and of what each entry costs beside them
+}
+
+// Beside its key an entry costs about this much, and longer keys are not worth it.
+const (
+	entryCost = 128
+	maxKey    = 16 << 10
+)
+
+func newCache[V any](bytes int64) *cache[V] {
+	return &cache[V]{newer: map[string]V{}, limit: bytes / 2}
+}
+
+func (c *cache[V]) get(key string) (V, bool) {
+	c.mu.RLock()
+	v, ok := c.newer[key]
+	if !ok {
+		if v, ok = c.older[key]; ok {
+			c.mu.RUnlock()
+			c.put(key, v)
+			return v, true
+		}
+	}
+	c.mu.RUnlock()
+	return v, ok
+}
+
+func (c *cache[V]) put(key string, v V) {
+	if len(key) > maxKey {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.newer[key]; ok {
+		return
+	}
+	if c.size += int64(len(key)) + entryCost; c.size > c.limit {
+		c.older, c.newer, c.size = c.newer, map[string]V{}, int64(len(key))+entryCost
+	}
+	c.newer[key] = v
+}
