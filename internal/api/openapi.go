@@ -234,14 +234,13 @@ func responseHeaders() schema {
 func (s *server) describeWebhooks(parts components) (schema, error) {
 	hooks := schema{}
 	for _, t := range s.Catalogue.List(cybervault.WorkspaceID{}) {
-		data := map[string]json.RawMessage{}
+		var data map[string]any
 		if err := json.Unmarshal(t.Schema, &data); err != nil {
 			return nil, fmt.Errorf("api: the schema of %s: %w", t.Name, err)
 		}
-		// With an $id of its own, references within the schema stay within it.
-		if _, ok := data["$id"]; !ok {
-			data["$id"] = json.RawMessage(quote("urn:cybervault:event:" + t.Name))
-		}
+		delete(data, "$schema")
+		delete(data, "$id")
+		rebase(data, "#/components/schemas/data."+t.Name)
 		parts["data."+t.Name] = data
 		hooks[t.Name] = schema{"post": schema{
 			"operationId": "receive." + t.Name,
@@ -265,6 +264,25 @@ func (s *server) describeWebhooks(parts components) (schema, error) {
 		}}
 	}
 	return hooks, nil
+}
+
+// rebase makes the references within a schema, which count from its own top,
+// count from the top of the document. An $id of its own would do the same by the
+// standard, but few tools that read OpenAPI honour one.
+func rebase(v any, base string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			if ref, ok := inner.(string); ok && k == "$ref" && strings.HasPrefix(ref, "#") {
+				v[k] = base + strings.TrimPrefix(ref, "#")
+			}
+			rebase(inner, base)
+		}
+	case []any:
+		for _, inner := range v {
+			rebase(inner, base)
+		}
+	}
 }
 
 // exampleEnvelope wraps a type's example as it would be delivered.
