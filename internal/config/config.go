@@ -31,7 +31,8 @@ const (
 const (
 	MaxDrainTimeout         = 10 * time.Minute
 	MaxAllowDestinations    = 1000
-	MaxBootstrapAPIKeyBytes = 255
+	MinBootstrapAPIKeyBytes = 16 // the same as internal/access has for every key
+	MaxBootstrapAPIKeyBytes = 512
 )
 
 // Config holds every setting of a server, checked. The zero value is not
@@ -82,9 +83,6 @@ func (c Config) Warnings() []string {
 		if p.Bits() == 0 {
 			warnings = append(warnings, fmt.Sprintf("allow-destination %s opens every address, cloud metadata included", p))
 		}
-	}
-	if n := len(c.BootstrapAPIKey); n > 0 && n < 20 {
-		warnings = append(warnings, fmt.Sprintf("the bootstrap API key has only %d characters: use a random one of 20 or more", n))
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopback(host) {
 		warnings = append(warnings, fmt.Sprintf("listening on %s, without TLS: put a proxy that ends TLS in front of it", c.Listen))

@@ -209,8 +209,8 @@ func setLogFormat(c *Config, s string) error {
 
 func setBootstrapAPIKey(c *Config, s string) error {
 	// Never quoted back. Only what can stand in an Authorization header.
-	if len(s) > MaxBootstrapAPIKeyBytes || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return fmt.Errorf("is not usable as an API key: use 1 to %d visible ASCII characters without spaces", MaxBootstrapAPIKeyBytes)
+	if len(s) < MinBootstrapAPIKeyBytes || len(s) > MaxBootstrapAPIKeyBytes || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("is not usable as an API key: use %d to %d visible ASCII characters without spaces, for example from `openssl rand -hex 32`", MinBootstrapAPIKeyBytes, MaxBootstrapAPIKeyBytes)
 	}
 	c.BootstrapAPIKey = s
 	return nil
