@@ -1,0 +1,123 @@
+package dashboard
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/cybervault/cybervault"
+)
+
+type keysView struct {
+	page
+	Rows    []keyRow
+	Name    string // as typed
+	Scopes  []scopeChoice
+	Errors  map[string]string
+	Problem string
+	NewKey  string // in the clear, once
+	NewName string
+	Origin  string // of this server, for the example command
+}
+
+type keyRow struct {
+	ID, Name, Hint string
+	Scopes         []string
+	Created        moment
+	Revoked        moment
+	Live           bool
+}
+
+type scopeChoice struct {
+	Value, Words string
+	Chosen       bool
+}
+
+var scopeWords = map[cybervault.Scope]string{
+	cybervault.ScopeEventsWrite:    "Publish events",
+	cybervault.ScopeTelemetryWrite: "Hand in telemetry for the threat engine",
+	cybervault.ScopeRead:           "Read events, deliveries, webhooks and the catalogue",
+	cybervault.ScopeAdmin:          "Everything: webhooks, secrets and API keys too",
+}
+
+func (d *dashboard) listKeys(w http.ResponseWriter, r *http.Request) error {
+	v := &keysView{page: d.newPage(r, "keys", "API keys")}
+	return d.renderKeys(w, r, http.StatusOK, v, []string{string(cybervault.ScopeEventsWrite), string(cybervault.ScopeRead)})
+}
+
+func (d *dashboard) renderKeys(w http.ResponseWriter, r *http.Request, status int, v *keysView, chosen []string) error {
+	list, err := d.Keys.Keys(r.Context(), d.Workspace)
+	if err != nil {
+		return err
+	}
+	for _, k := range list {
+		row := keyRow{
+			ID: k.ID.String(), Name: cut(k.Name, shownInList), Hint: cut(k.Hint, 40),
+			Created: d.moment(k.CreatedAt), Revoked: d.moment(k.RevokedAt), Live: k.RevokedAt.IsZero(),
+		}
+		for _, s := range k.Scopes {
+			row.Scopes = append(row.Scopes, cut(string(s), 40))
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	for _, s := range cybervault.Scopes() {
+		v.Scopes = append(v.Scopes, scopeChoice{Value: string(s), Words: scopeWords[s], Chosen: slices.Contains(chosen, string(s))})
+	}
+	if v.Errors == nil {
+		v.Errors = map[string]string{}
+	}
+	v.Origin = origin(r)
+	if r.Method == http.MethodPost {
+		v.Replace, v.Here = "/settings/api-keys", "/settings/api-keys"
+	}
+	return d.render(w, status, "keys", v)
+}
+
+func (d *dashboard) createKey(w http.ResponseWriter, r *http.Request) error {
+	if err := readForm(r); err != nil {
+		return err
+	}
+	v := &keysView{page: d.newPage(r, "keys", "API keys"), Name: r.PostForm.Get("name"), Errors: map[string]string{}}
+	name := strings.TrimSpace(v.Name)
+	var scopes []cybervault.Scope
+	for _, s := range r.PostForm["scopes"] {
+		if slices.Contains(cybervault.Scopes(), cybervault.Scope(s)) {
+			scopes = append(scopes, cybervault.Scope(s))
+		}
+	}
+	if name == "" {
+		v.Errors["name"] = "Give the key a name, so that you know later what uses it."
+	}
+	if len(scopes) == 0 {
+		v.Errors["scopes"] = "Choose at least one thing that the key may do."
+	}
+	if len(v.Errors) > 0 {
+		return d.renderKeys(w, r, http.StatusUnprocessableEntity, v, r.PostForm["scopes"])
+	}
+	key, clear, err := d.Keys.CreateKey(r.Context(), d.Workspace, name, scopes)
+	if code := cybervault.ErrorCode(err); code == cybervault.CodeInvalid || code == cybervault.CodeConflict {
+		if e := asError(err); e != nil && (e.Field == "name" || e.Field == "scopes") {
+			v.Errors[e.Field] = e.Message
+		} else {
+			v.Problem = plainError(err)
+		}
+		return d.renderKeys(w, r, http.StatusUnprocessableEntity, v, r.PostForm["scopes"])
+	}
+	if err != nil {
+		return err
+	}
+	v.Name, v.NewKey, v.NewName = "", clear, cut(key.Name, shownInList)
+	return d.renderKeys(w, r, http.StatusOK, v, []string{string(cybervault.ScopeEventsWrite), string(cybervault.ScopeRead)})
+}
+
+func (d *dashboard) revokeKey(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID[cybervault.APIKeyID](r)
+	if err != nil {
+		return err
+	}
+	if err := d.Keys.RevokeKey(r.Context(), d.Workspace, id); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/settings/api-keys?done=revoked", http.StatusSeeOther)
+	return nil
+}

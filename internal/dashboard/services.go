@@ -1,0 +1,77 @@
+package dashboard
+
+import (
+	"context"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Webhooks reads and changes webhooks. Errors carry a code: not_found for an
+// unknown id, invalid (with the field) for settings that cannot be taken,
+// unavailable when nothing could be kept.
+type Webhooks interface {
+	// Webhooks lists the workspace's webhooks, newest first, deleted ones not included.
+	Webhooks(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Webhook, error)
+	Webhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error)
+	CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, change cybervault.WebhookChange) (*cybervault.Webhook, error)
+	UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (*cybervault.Webhook, error)
+	DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) error
+	// RotateSecret gives the webhook a new secret; the old one lives on for overlap.
+	RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, overlap time.Duration) (*cybervault.Webhook, error)
+	// VerifyWebhook sends the test payload and answers with the attempt, failed or not.
+	VerifyWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Attempt, error)
+	// TestWebhook delivers the event type's example, marked as a test.
+	TestWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, eventType string) (*cybervault.Delivery, error)
+}
+
+// Log reads what was kept of events, deliveries and attempts.
+type Log interface {
+	Events(ctx context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error)
+	Event(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, error)
+	Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cybervault.Page[*cybervault.Delivery], error)
+	Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
+	// Attempts lists the attempts of a delivery, first one first.
+	Attempts(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) ([]*cybervault.Attempt, error)
+	// Overview counts what happened since a moment, in that many buckets of equal width.
+	Overview(ctx context.Context, ws cybervault.WorkspaceID, since time.Time, buckets int) (*cybervault.Overview, error)
+}
+
+// Replayer makes new deliveries of old events, and stops deliveries.
+type Replayer interface {
+	// ReplayDelivery answers with the new delivery.
+	ReplayDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
+	// CancelDelivery answers with the cancelled delivery; conflict when it has ended already.
+	CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
+}
+
+// Catalogue lists the event types a workspace may publish and choose.
+type Catalogue interface {
+	List(ws cybervault.WorkspaceID) []cybervault.EventType
+}
+
+// Keys manages API keys.
+type Keys interface {
+	// Keys lists the workspace's API keys, newest first, revoked ones included.
+	Keys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error)
+	// CreateKey answers with the key's record and the key itself, which is kept nowhere.
+	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error)
+	RevokeKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID) error
+}
+
+// Sessions says who is logged in. A session is the opaque value of the cookie.
+type Sessions interface {
+	// DashboardLogin trades the token that the server printed for a session;
+	// an error of code unauthorized means that the token is not right.
+	DashboardLogin(token string) (session string, err error)
+	DashboardSession(session string) bool
+	DashboardLogout(session string)
+}
+
+// Changes tells of commits, so that open pages can follow.
+type Changes interface {
+	// Watch returns a channel of one slot that holds a signal once anything was
+	// committed. It is closed when the server stops, which ends the live
+	// streams. The caller must call stop.
+	Watch() (changed <-chan struct{}, stop func())
+}
