@@ -195,20 +195,25 @@ func valueEnd(b []byte, i int) int {
 			i++
 		}
 	}
-	for i < len(b) && !bytes.ContainsRune([]byte(",]} \n\t\r"), rune(b[i])) {
+	for i < len(b) && strings.IndexByte(",]} \n\t\r", b[i]) < 0 {
 		i++
 	}
 	return i
 }
 
+// stringEnd returns the index behind the string that begins at b[i]: behind the
+// first quotation mark with an even number of backslashes before it.
 func stringEnd(b []byte, i int) int {
-	for i++; ; i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for start := i + 1; ; {
+		end := start + bytes.IndexByte(b[start:], '"')
+		escapes := 0
+		for b[end-1-escapes] == '\\' {
+			escapes++
 		}
+		if escapes%2 == 0 {
+			return end + 1
+		}
+		start = end + 1
 	}
 }
 

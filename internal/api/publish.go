@@ -95,7 +95,7 @@ func (s *server) publish(c *call) error {
 	if err != nil {
 		return err
 	}
-	request, err := eventFields().decode(body, bodyOptions{})
+	request, err := s.eventTable.decode(body, bodyOptions{})
 	if err != nil {
 		return err
 	}
@@ -168,11 +168,10 @@ func (s *server) publishBatch(c *call) error {
 	}
 	failures := make([]error, len(items)) // of those that cannot be published
 	requests := make([]cybervault.PublishRequest, 0, len(items))
-	table := eventFields()
 	for i, item := range items {
 		var request cybervault.PublishRequest
 		if item.err == nil {
-			request, item.err = table.decode(item.raw, bodyOptions{})
+			request, item.err = s.eventTable.decode(item.raw, bodyOptions{})
 		}
 		if failures[i] = item.err; item.err == nil {
 			requests = append(requests, request)

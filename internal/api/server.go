@@ -37,7 +37,8 @@ type Config struct {
 // server holds the services; its methods are the handlers.
 type server struct {
 	Config
-	openapi func() ([]byte, error)
+	openapi    func() ([]byte, error)
+	eventTable fields[cybervault.PublishRequest] // made once: it is read for every event
 }
 
 // call is one request on its way through a handler.
@@ -62,7 +63,7 @@ func New(config Config) http.Handler {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	s := &server{Config: config}
+	s := &server{Config: config, eventTable: eventFields()}
 	s.openapi = sync.OnceValues(s.describe)
 
 	mux := http.NewServeMux()

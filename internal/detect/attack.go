@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect/login"
 )
 
 // signal is what one record adds to an attack.
@@ -13,7 +14,8 @@ type signal struct {
 	level               cybervault.Severity
 	name                string // vector or pattern
 	rank                int
-	techniques          []string
+	technique           string    // of the vector or pattern
+	techniques          []string  // of the rule
 	first               time.Time // of the records that it tells of
 	add                 int       // how many records these are, beyond those already counted
 	ruleAdd             int       // how many for the rule itself; 1 if 0
@@ -56,10 +58,7 @@ type attack struct {
 	first, last time.Time
 	count       int
 	quiet       time.Duration
-	names       map[string]int // vectors or patterns, with their ranks
-	best        string
-	bestRank    int
-	techniques  []string // of the best
+	names       map[string]*naming // the vectors or patterns it showed
 	detections  []*cybervault.Detection
 	further     int // detections of rules beyond maxDetections
 	paths       map[string]bool
@@ -76,6 +75,12 @@ type attack struct {
 	toldCount    int
 	toldSeverity cybervault.Severity
 	toldNames    int
+}
+
+// naming is what speaks for calling an attack by one vector or pattern.
+type naming struct {
+	rank, count int
+	technique   string
 }
 
 // attacks holds the open attacks of all workspaces.
@@ -106,7 +111,7 @@ func (b *Batch) fold(k attackKey, at time.Time, s signal) {
 			b.finish(as.recent.Back())
 			as.evicted++
 		}
-		el = as.recent.PushFront(&attack{key: k, first: s.first, last: at, quiet: webQuiet, names: map[string]int{}, paths: map[string]bool{}})
+		el = as.recent.PushFront(&attack{key: k, first: s.first, last: at, quiet: webQuiet, names: map[string]*naming{}, paths: map[string]bool{}})
 		as.byKey[k] = el
 	}
 	as.recent.MoveToFront(el)
@@ -144,14 +149,14 @@ func (a *attack) add(at time.Time, s signal) {
 		a.last = at
 	}
 	a.count += s.add
-	if s.quiet > a.quiet || s.quiet > 0 && s.rank > a.bestRank {
-		a.quiet = s.quiet
+	a.quiet = max(a.quiet, s.quiet)
+	name := a.names[s.name]
+	if name == nil && len(a.names) < maxNames {
+		name = &naming{rank: s.rank, technique: s.technique}
+		a.names[s.name] = name
 	}
-	if s.rank > a.bestRank {
-		a.best, a.bestRank, a.techniques = s.name, s.rank, s.techniques
-	}
-	if len(a.names) < maxNames {
-		a.names[s.name] = s.rank
+	if name != nil {
+		name.count += s.add
 	}
 	if s.path != "" && len(a.paths) < maxPaths {
 		a.paths[s.path] = true
@@ -169,11 +174,33 @@ func (a *attack) add(at time.Time, s signal) {
 	a.behaviour = max(a.behaviour, s.behaviour)
 	if s.user != "" {
 		a.user = s.user
-	} else if s.users > 1 && a.best != "success_after_failures" {
+	} else if s.users > 1 && a.names[login.SuccessAfterFailures] == nil {
 		a.user = ""
 	}
 	a.users, a.sources, a.unknown = max(a.users, s.users), max(a.sources, s.sources), max(a.unknown, s.unknown)
 	a.detect(s)
+}
+
+// best is the vector or pattern that names the attack: of those that a
+// twentieth of its records speak for, the one that would do most harm. A login
+// that succeeded is one record, and always counts.
+func (a *attack) best() (string, *naming) {
+	var best string
+	var by *naming
+	for _, enough := range []int{a.count / 20, 0} {
+		for name, n := range a.names {
+			if n.count < enough && name != login.SuccessAfterFailures {
+				continue
+			}
+			if by == nil || n.rank > by.rank || n.rank == by.rank && name < best {
+				best, by = name, n
+			}
+		}
+		if by != nil {
+			break
+		}
+	}
+	return best, by
 }
 
 // detect adds to the rule's detection, or makes it: the record shown is the

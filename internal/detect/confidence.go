@@ -67,7 +67,8 @@ var weights = struct {
 // agree that the attack is malicious: the prior of its strongest detection and
 // the evidence, added up as log-odds.
 func (a *attack) confidence() float64 {
-	prior, ok := priors[a.best]
+	name, _ := a.best()
+	prior, ok := priors[name]
 	if !ok {
 		prior = beta{5, 5}
 	}
@@ -120,10 +121,11 @@ var vectorSeverity = map[string]cybervault.Severity{
 // severity is that of the strongest vector or pattern; a web attack of which
 // every request was refused (4xx) is one step less.
 func (a *attack) severity() cybervault.Severity {
+	name, _ := a.best()
 	if a.key.kind == cybervault.EventAuthSuspicious {
-		return patterns[a.best].level
+		return patterns[name].level
 	}
-	s, ok := vectorSeverity[a.best]
+	s, ok := vectorSeverity[name]
 	if !ok {
 		s = cybervault.SeverityMedium
 	}

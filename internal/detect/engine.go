@@ -121,6 +121,16 @@ func (e *Engine) Warm() error {
 	return err
 }
 
+// Inspect returns the rules of the rule set that one web record matches, by
+// rule number, without taking the record in.
+func (e *Engine) Inspect(rec *cybervault.Record) ([]web.Match, error) {
+	rules, err := e.rules()
+	if err != nil {
+		return nil, err
+	}
+	return rules.Inspect(request(rec)), nil
+}
+
 // Batch is telemetry handed in together: the body of one request, or files.
 // It is for one goroutine.
 type Batch struct {
@@ -269,11 +279,12 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	status, _ := strconv.Atoi(f[cybervault.FieldWebStatus])
 	source := f[cybervault.FieldClientIP]
 	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: source, target: target(f[cybervault.FieldWebHost], rec)}
+	name, rank, technique := web.Verdict(matches)
 	for i := range matches {
 		m := &matches[i]
 		b.fold(k, at, signal{
-			engine: "web", rule: strconv.Itoa(m.RuleID), title: m.Title, level: m.Level, name: m.Vector,
-			rank: web.Rank(m.Vector), techniques: m.Techniques, first: at, add: boolInt(i == 0), same: i > 0,
+			engine: "web", rule: strconv.Itoa(m.RuleID), title: m.Title, level: m.Level, name: name,
+			rank: rank, technique: technique, techniques: m.Techniques, first: at, add: boolInt(i == 0), same: i > 0,
 			status: status, explanation: explainMatch(m, status), path: f[cybervault.FieldWebStem], record: rec.Raw,
 		})
 	}
@@ -286,7 +297,7 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	}
 	b.fold(k, at, signal{
 		engine: "web", rule: scan.Rule, title: scanTitles[scan.Rule], level: cybervault.SeverityMedium, name: scan.Vector,
-		rank: web.Rank(scan.Vector), techniques: scan.Techniques, first: scan.First, add: scan.Untold, ruleAdd: scan.Count,
+		rank: scan.Rank, technique: scan.Techniques[0], techniques: scan.Techniques, first: scan.First, add: scan.Untold, ruleAdd: scan.Count,
 		status: status, explanation: scan.Explanation, path: f[cybervault.FieldWebStem], record: rec.Raw, behaviour: scan.Paths,
 	})
 }
@@ -361,7 +372,7 @@ func (b *Batch) conclude(rec *cybervault.Record, at time.Time, asset string, c l
 		k.user, k.crowd = c.User, true
 	}
 	b.fold(k, at, signal{
-		engine: "login", rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, techniques: p.techniques,
+		engine: "login", rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, technique: p.techniques[0], techniques: p.techniques,
 		first: c.First, add: c.Count, ruleAdd: c.Count, quiet: p.quiet, user: c.User, users: c.Users, sources: c.Sources, unknown: c.Unknown,
 		explanation: explainLogin(c, at), record: rec.Raw,
 	})

@@ -75,17 +75,18 @@ func (a *attack) data(confidence float64, severity cybervault.Severity, n int) [
 		detections[i].Record = cut(d.Record, n)
 	}
 	id := a.id()
+	name, by := a.best()
 	var data any
 	if a.key.kind == cybervault.EventAuthSuspicious {
 		data = authData{
-			AuthID: cybervault.AuthID{UUID: id}, Severity: severity, Pattern: a.best, User: known(a.user),
+			AuthID: cybervault.AuthID{UUID: id}, Severity: severity, Pattern: name, User: known(a.user),
 			SourceIP: ip(a.key.source), TargetAsset: known(a.key.target), Count: a.count, FirstSeen: a.first, LastSeen: a.last,
-			Confidence: confidence, MitreID: first(a.techniques), Detections: detections,
+			Confidence: confidence, MitreID: known(by.technique), Detections: detections,
 		}
 	} else {
 		data = threatData{
 			ThreatID: cybervault.ThreatID{UUID: id}, Severity: severity, SourceIP: ip(a.key.source), TargetAsset: known(a.key.target),
-			Vector: a.best, Confidence: confidence, MitreID: first(a.techniques), Count: a.count, FirstSeen: a.first, LastSeen: a.last,
+			Vector: name, Confidence: confidence, MitreID: known(by.technique), Count: a.count, FirstSeen: a.first, LastSeen: a.last,
 			Detections: detections,
 		}
 	}
@@ -142,13 +143,6 @@ func ip(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func first(list []string) *string {
-	if len(list) == 0 {
-		return nil
-	}
-	return &list[0]
 }
 
 // cut shortens s to n bytes at most, and makes it valid UTF-8.

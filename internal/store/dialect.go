@@ -9,21 +9,29 @@ import (
 // package is written once, with ? for arguments.
 type dialect struct {
 	name       string
-	numbered   bool   // arguments are $1, $2 …
-	skipLocked string // appended to a claiming SELECT
-	contains   string // a condition: the body column holds the argument (a LIKE pattern), whatever the case
+	numbered   bool                // arguments are $1, $2 …
+	skipLocked string              // appended to a claiming SELECT
+	forShare   string              // appended to a SELECT whose rows must not change before the commit
+	lockTable  string              // makes a transaction the only one that writes the table that follows; "" where it is anyway
+	contains   string              // a condition: the body column holds the argument (a pattern), whatever the case of ASCII letters
+	pattern    func(string) string // what contains is given to find a text
 }
 
 var (
 	sqliteDialect = dialect{
 		name:     "sqlite",
-		contains: `CAST(e.body AS TEXT) LIKE ? ESCAPE '\'`,
+		contains: `CAST(e.body AS TEXT) LIKE ? ESCAPE '!'`,
+		pattern:  textPattern,
 	}
 	postgresDialect = dialect{
 		name:       "postgres",
 		numbered:   true,
 		skipLocked: " FOR UPDATE OF d SKIP LOCKED",
-		contains:   `convert_from(e.body, 'UTF8') ILIKE ? ESCAPE '\'`,
+		forShare:   " FOR SHARE",
+		lockTable:  "LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE",
+		// Not convert_from, which fails for a body that is not UTF-8.
+		contains: `encode(e.body, 'escape') ILIKE ? ESCAPE '!'`,
+		pattern:  escapedPattern,
 	}
 )
 
@@ -43,9 +51,4 @@ func (d dialect) rebind(query string) string {
 		n++
 	}
 	return b.String()
-}
-
-// likePattern makes a LIKE pattern that finds text anywhere.
-func likePattern(text string) string {
-	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }

@@ -12,6 +12,9 @@ import (
 
 // CreateAPIKey stores a key. CodeConflict when a key of the same value exists.
 func (s *Store) CreateAPIKey(ctx context.Context, k *cybervault.APIKey) error {
+	if err := checkText("name", k.Name); err != nil {
+		return err
+	}
 	words := make([]string, len(k.Scopes))
 	for i, scope := range k.Scopes {
 		words[i] = string(scope)

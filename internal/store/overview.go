@@ -14,12 +14,17 @@ const (
 	latencySamples = 5_000
 )
 
-// Overview counts what happened in a workspace since a moment, in buckets of
-// equal width that begin on a multiple of it. It reads a bounded number of rows,
-// the newest.
+// Overview counts what happened in a workspace since a moment, in about as many
+// buckets as asked for, of equal width in whole seconds, each beginning on a
+// multiple of it. A delivery and its attempts count in the bucket in which the
+// delivery was made. It reads a bounded number of rows, the newest.
 func (s *Store) Overview(ctx context.Context, ws cybervault.WorkspaceID, since time.Time, buckets int) (*cybervault.Overview, error) {
 	now := s.now()
-	width := max(now.Sub(since)/time.Duration(buckets), time.Second).Round(time.Second)
+	if since.After(now) {
+		since = now
+	}
+	width := now.Sub(since) / time.Duration(max(buckets, 1))
+	width = max((width + time.Second - 1).Truncate(time.Second), time.Second)
 	step := width.Milliseconds() * cybervault.KeyAt(time.UnixMilli(1))
 	first := cybervault.KeyAt(since) / step
 	start := time.UnixMilli(first * width.Milliseconds()).UTC()
@@ -35,9 +40,9 @@ func (s *Store) Overview(ctx context.Context, ws cybervault.WorkspaceID, since t
 	from := first * step
 
 	var seen int64
-	err := s.group(ctx, `SELECT b, type, COUNT(*) FROM (SELECT e.id / ? AS b, e.type AS type FROM events e
+	err := s.group(ctx, `SELECT b, type, COUNT(*), 0 FROM (SELECT e.id / ? AS b, e.type AS type FROM events e
 WHERE e.workspace_id = ? AND e.id >= ? ORDER BY e.id DESC LIMIT ?) q GROUP BY b, type`,
-		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, name string, n int64) {
+		[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, name string, n, _ int64) {
 			bucket(b).ByType[name] += n
 			o.ByType[name] += n
 			seen += n
@@ -45,47 +50,41 @@ WHERE e.workspace_id = ? AND e.id >= ? ORDER BY e.id DESC LIMIT ?) q GROUP BY b,
 	if err != nil {
 		return nil, err
 	}
-	o.Capped = seen >= overviewRows
+	o.Capped = seen > s.overviewRows
 
 	seen = 0
-	err = s.group(ctx, `SELECT b, CAST(status AS TEXT), COUNT(*) FROM (SELECT d.id / ? AS b, d.status AS status FROM deliveries d
+	err = s.group(ctx, `SELECT b, CAST(status AS TEXT), COUNT(*), SUM(attempts) FROM (SELECT d.id / ? AS b, d.status AS status, d.attempts AS attempts FROM deliveries d
 WHERE d.workspace_id = ? AND d.id >= ? ORDER BY d.id DESC LIMIT ?) q GROUP BY b, status`,
-		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, code string, n int64) {
+		[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, code string, n, attempts int64) {
 			status := statusOf(int64(code[0] - '0'))
 			o.ByStatus[status] += n
-			if status == cybervault.DeliveryDelivered {
+			bucket(b).Failed += attempts
+			if status == cybervault.DeliveryDelivered { // its last attempt, and no other, succeeded
 				bucket(b).Delivered += n
+				bucket(b).Failed -= n
 			}
 			seen += n
 		})
 	if err != nil {
 		return nil, err
 	}
-	o.Capped = o.Capped || seen >= overviewRows
-
-	err = s.group(ctx, `SELECT b, failure, COUNT(*) FROM (SELECT a.delivery_id / ? AS b, CASE WHEN a.failure = '' THEN '' ELSE 'failed' END AS failure
-FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
-WHERE d.workspace_id = ? AND a.delivery_id >= ? ORDER BY a.delivery_id DESC LIMIT ?) q WHERE failure <> '' GROUP BY b, failure`,
-		[]any{step, ws.Key(), from, int64(overviewRows)}, func(b int64, _ string, n int64) { bucket(b).Failed += n })
-	if err != nil {
-		return nil, err
-	}
+	o.Capped = o.Capped || seen > s.overviewRows
 	return o, s.latencies(ctx, ws, from, o)
 }
 
-func (s *Store) group(ctx context.Context, query string, args []any, row func(bucket int64, name string, count int64)) error {
+func (s *Store) group(ctx context.Context, query string, args []any, row func(bucket int64, name string, count, sum int64)) error {
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), args...)
 	if err != nil {
 		return readError(err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var b, n int64
+		var b, n, sum int64
 		var name string
-		if err := rows.Scan(&b, &name, &n); err != nil {
+		if err := rows.Scan(&b, &name, &n, &sum); err != nil {
 			return readError(err)
 		}
-		row(b, name, n)
+		row(b, name, n, sum)
 	}
 	return readError(rows.Err())
 }

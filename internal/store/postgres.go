@@ -38,19 +38,41 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 	s.db.SetMaxOpenConns(postgresReaders)
 	s.db.SetMaxIdleConns(postgresReaders)
 	if err := s.db.PingContext(ctx); err != nil {
-		return unavailable(fmt.Sprintf("PostgreSQL at %s:%d does not answer", cfg.Host, cfg.Port), err)
+		return &cybervault.Error{
+			Code: cybervault.CodeUnavailable, Field: "database-url", Err: err,
+			Message: fmt.Sprintf("PostgreSQL at %s, port %d, does not answer: is it running, and may this machine and user connect?", cfg.Host, cfg.Port),
+		}
 	}
-	if err := migrate(ctx, s.db, "postgres"); err != nil {
+	if err := migratePostgres(ctx, s.db); err != nil {
 		return err
 	}
 	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg) })
 	return err
 }
 
+// migrationLock is the advisory lock that nodes which start at once queue up
+// for. The number is ours alone, and never changes.
+const migrationLock = 0x6376_6d69_6772
+
+func migratePostgres(ctx context.Context, db *sql.DB) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return fmt.Errorf("wait for another node's migrations: %w", err)
+	}
+	defer func() {
+		_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrationLock))
+		err = errors.Join(err, unlockErr)
+	}()
+	return migrate(ctx, db, "postgres")
+}
+
 type postgresSession struct {
 	conn *pgx.Conn
 	ctx  context.Context //nolint:containedctx // the running transaction's; a session runs one at a time
-	args []any
 }
 
 func openPostgresSession(cfg *pgx.ConnConfig) (session, error) {
@@ -69,18 +91,54 @@ func (s *postgresSession) close() {
 	_ = s.conn.Close(ctx)
 }
 
-func (s *postgresSession) transact(fn func(transaction) error) error {
+// abortRetries is how often a transaction that PostgreSQL aborted for the sake
+// of another one (a deadlock, a serialisation failure) is run again.
+const abortRetries = 10
+
+func (s *postgresSession) transact(fn func(transaction) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
 	defer cancel()
-	if s.conn.IsClosed() {
-		fresh, err := pgx.ConnectConfig(ctx, s.conn.Config())
-		if err != nil {
-			return errors.Join(errLostConnection, err)
-		}
-		s.conn = fresh
-	}
 	s.ctx = ctx
-	return pgx.BeginFunc(ctx, s.conn, func(pgx.Tx) error { return fn(s) })
+	for range 1 + abortRetries {
+		if err = s.once(ctx, fn); !aborted(err) {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *postgresSession) once(ctx context.Context, fn func(transaction) error) error {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return errors.Join(errLostConnection, err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
+	if err := fn(s); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+// begin starts a transaction, on a new connection if the old one is found dead:
+// nothing has been done on it yet, so nobody needs to hear of it.
+func (s *postgresSession) begin(ctx context.Context) (pgx.Tx, error) {
+	if !s.conn.IsClosed() {
+		tx, err := s.conn.Begin(ctx)
+		if err == nil || !s.conn.IsClosed() {
+			return tx, err
+		}
+	}
+	fresh, err := pgx.ConnectConfig(ctx, s.conn.Config())
+	if err != nil {
+		return nil, err
+	}
+	s.conn = fresh
+	return s.conn.Begin(ctx)
+}
+
+func aborted(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(pg.Code, "40")
 }
 
 func (s *postgresSession) batch(query string, n int, bind func(int, []any) []any) *pgx.Batch {
@@ -143,8 +201,8 @@ func (s *postgresSession) eachRow(query string, n int, bind func(int, []any) []a
 var errLostConnection = errors.New("PostgreSQL does not answer")
 
 // trouble covers a lost connection and the error classes of a server that is
-// starting, stopping, full, read-only or out of resources; an abort for a
-// deadlock or a serialisation failure is tried again as well.
+// starting, stopping, full, read-only or out of resources, and an abort that
+// running the transaction again did not mend.
 func (s *postgresSession) trouble(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, class := range []string{"08", "25006", "40", "53", "55", "57", "58", "XX"} {

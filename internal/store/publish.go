@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/cybervault/cybervault"
 )
@@ -14,6 +15,7 @@ type publishing struct {
 	in     *cybervault.Publication
 	stored bool
 	out    cybervault.Published
+	err    error
 }
 
 // Publish commits events with their deliveries, each event and its deliveries
@@ -22,31 +24,59 @@ type publishing struct {
 // an event whose idempotency key is taken is not stored and its outcome names
 // the one that has it. The sequence numbers of the deliveries are filled in.
 func (s *Store) Publish(ctx context.Context, pubs []*cybervault.Publication) ([]cybervault.Published, []error) {
-	states := make([]*publishing, len(pubs))
-	errs := make([]error, len(pubs))
-	done := make(chan struct{}, len(pubs))
-	waiting := 0
+	states := make([]publishing, len(pubs))
+	ops := make([]*operation, 0, len(pubs))
+	var committed sync.WaitGroup
 	for i, pub := range pubs {
-		states[i] = &publishing{in: pub}
-		err := s.w.submit(ctx, &operation{
-			publication: states[i],
-			bytes:       len(pub.Event.Body),
-			done:        func(err error) { errs[i] = err; done <- struct{}{} },
-		})
-		if err != nil {
-			errs[i] = err
+		state := &states[i]
+		state.in = pub
+		if state.err = checkPublication(pub); state.err != nil {
 			continue
 		}
-		waiting++
+		ops = append(ops, &operation{
+			publication: state,
+			bytes:       len(pub.Event.Body),
+			done:        func(err error) { state.err = err; committed.Done() },
+		})
 	}
-	for range waiting {
-		<-done
+	committed.Add(len(ops))
+	if len(ops) > 0 {
+		if err := s.w.submit(ctx, ops...); err != nil {
+			for _, op := range ops {
+				op.done(err)
+			}
+		}
 	}
+	committed.Wait()
 	out := make([]cybervault.Published, len(pubs))
-	for i, state := range states {
-		out[i] = state.out
+	errs := make([]error, len(pubs))
+	for i := range states {
+		if errs[i] = states[i].err; errs[i] == nil {
+			out[i] = states[i].out
+		}
 	}
 	return out, errs
+}
+
+// checkPublication holds the caller to what the queries rely on: deliveries
+// whose keys follow the event's own (IDSource.NextRun makes them), born alive or
+// skipped.
+func checkPublication(pub *cybervault.Publication) error {
+	if err := checkText("idempotency_key", pub.Event.IdempotencyKey); err != nil {
+		return err
+	}
+	event := pub.Event.ID.Key()
+	end := birthsEnd(event, len(pub.Deliveries))
+	for i := range pub.Deliveries {
+		d := &pub.Deliveries[i]
+		if key := d.ID.Key(); key <= event || key > end {
+			return cybervault.Errorf(cybervault.CodeInternal, "the id %s does not follow %s: mint both in one run", d.ID, pub.Event.ID)
+		}
+		if d.Status.Ended() && d.Status != cybervault.DeliverySkipped {
+			return cybervault.Errorf(cybervault.CodeInternal, "a delivery cannot be born %q", d.Status)
+		}
+	}
+	return nil
 }
 
 // apply carries out a group inside one transaction. The answers are to be given
@@ -73,7 +103,7 @@ func (s *Store) apply(tx transaction, group []*operation) (answers []func(), err
 		}
 		answers = append(answers, func() { op.done(nil) })
 	}
-	if err := insertEvents(tx, publications); err != nil {
+	if err := s.insertEvents(tx, publications); err != nil {
 		return nil, err
 	}
 	recorded, err := s.recordResults(tx, results)
@@ -94,7 +124,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, '')`
 	countBirths            = `SELECT COUNT(*) FROM deliveries WHERE id > ? AND id <= ? AND event_id = ? AND status <> 5`
 )
 
-func insertEvents(tx transaction, pubs []*publishing) error {
+func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
+	if len(pubs) == 0 {
+		return nil
+	}
 	err := tx.each(insertEvent, len(pubs), func(i int, a []any) []any {
 		e := pubs[i].in.Event
 		var key any
@@ -103,23 +136,31 @@ func insertEvents(tx transaction, pubs []*publishing) error {
 		}
 		return append(a, e.ID.Key(), e.ID.Rest(), e.Workspace.Key(), e.Type, micros(e.Timestamp), key,
 			boolInt(e.Test), int64(len(pubs[i].in.Deliveries)), e.Body)
-	}, func(i int, rows int64) { pubs[i].stored = rows == 1 })
+	}, func(i int, rows int64) { pubs[i].stored, pubs[i].out = rows == 1, cybervault.Published{} })
 	if err != nil {
 		return err
 	}
-	var fresh []newborn
+	fresh := make([]newborn, 0, len(pubs))
 	for _, p := range pubs {
 		if !p.stored {
-			if err := findExisting(tx, p); err != nil {
-				return err
-			}
 			continue
 		}
 		for i := range p.in.Deliveries {
 			fresh = append(fresh, newborn{event: p.in.Event, delivery: &p.in.Deliveries[i]})
 		}
 	}
-	return insertDeliveries(tx, fresh)
+	if err := s.insertDeliveries(tx, fresh); err != nil {
+		return err
+	}
+	// Last, since the event that has the key may be one of this group.
+	for _, p := range pubs {
+		if !p.stored {
+			if err := findExisting(tx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func findExisting(tx transaction, p *publishing) error {
@@ -150,14 +191,29 @@ func birthsEnd(event int64, births int) int64 { return event + int64(births)*cyb
 type newborn struct {
 	event    *cybervault.Event
 	delivery *cybervault.NewDelivery
+	later    bool // not made together with its event
+}
+
+// replayOfNone marks a delivery that was made after its event and replays none.
+const replayOfNone = -1
+
+func (n newborn) replayOf() int64 {
+	if n.later && n.delivery.ReplayOf.IsZero() {
+		return replayOfNone
+	}
+	return n.delivery.ReplayOf.Key()
 }
 
 // insertDeliveries gives each delivery that is not skipped the next sequence
 // number of its webhook, in the order given, and inserts all.
-func insertDeliveries(tx transaction, fresh []newborn) error {
+func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 	if len(fresh) == 0 {
 		return nil
 	}
+	if err := s.freeNewborn(tx, fresh); err != nil {
+		return err
+	}
+	now := micros(s.now())
 	// Webhooks are taken in the order of their keys, so that two writers that
 	// want the same ones cannot wait for each other.
 	counts := map[int64]int64{}
@@ -183,24 +239,50 @@ func insertDeliveries(tx transaction, fresh []newborn) error {
 		webhook := d.Webhook.Key()
 		var finished int64
 		if d.Status == cybervault.DeliverySkipped {
-			finished = d.ID.Time().UnixMicro()
+			finished = now
 		} else {
 			next[webhook]++
 			d.Sequence = next[webhook]
 		}
-		due := d.ID.Time().UnixMicro()
+		due := now // not the id's time, which may run ahead of the clock
 		if d.Lease.Token != 0 {
 			due = d.Lease.Until.UnixMicro()
 		}
 		return append(a, d.ID.Key(), d.ID.Rest(), e.Workspace.Key(), e.ID.Key(), webhook, d.Sequence,
-			statusCode(d.Status), d.Reason, due, d.Lease.Token, finished, d.ReplayOf.Key(), boolInt(e.Test))
+			statusCode(d.Status), d.Reason, due, d.Lease.Token, finished, fresh[i].replayOf(), boolInt(e.Test))
 	}, nil)
 }
 
+// freeNewborn makes held deliveries pending whose webhook has been verified
+// since the caller looked: FreeHeld may have run already.
+func (s *Store) freeNewborn(tx transaction, fresh []newborn) error {
+	held := map[cybervault.WebhookID]bool{}
+	for _, n := range fresh {
+		if n.delivery.Status == cybervault.DeliveryHeld {
+			held[n.delivery.Webhook] = true
+		}
+	}
+	for id := range held {
+		err := tx.query("SELECT verification, verified_at FROM webhooks WHERE id = ?"+s.dialect.forShare, []any{id.Key()}, func(row []any) {
+			held[id] = asInt(row[0]) != 0 && asInt(row[1]) == 0
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range fresh {
+		if still, ok := held[n.delivery.Webhook]; ok && !still && n.delivery.Status == cybervault.DeliveryHeld {
+			n.delivery.Status = cybervault.DeliveryPending
+		}
+	}
+	return nil
+}
+
 // AddDelivery commits one more delivery of an event that is already stored: a
-// replay. Its sequence number is filled in.
+// replay. Its sequence number is filled in. A publication or replay that is held
+// for a webhook that has been verified in the meantime is made pending.
 func (s *Store) AddDelivery(ctx context.Context, event *cybervault.Event, d *cybervault.NewDelivery) error {
 	return s.w.do(ctx, func(tx transaction) error {
-		return insertDeliveries(tx, []newborn{{event: event, delivery: d}})
+		return s.insertDeliveries(tx, []newborn{{event: event, delivery: d, later: true}})
 	})
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -12,7 +13,9 @@ import (
 // returns once it is queued; done is called, from another goroutine, when it is
 // durable, or with CodeConflict when the lease is no longer the caller's and
 // nothing was recorded. A database in trouble delays done: the result is kept
-// and offered again. Record blocks while the queue is full.
+// and offered again. done must not block. Record blocks while the queue is full;
+// it fails with CodeUnavailable once the store is closed, and then done is not
+// called.
 func (s *Store) Record(r *cybervault.Result, done func(error)) error {
 	return s.w.submit(context.Background(), &operation{
 		result: r,
@@ -23,7 +26,7 @@ func (s *Store) Record(r *cybervault.Result, done func(error)) error {
 
 const (
 	finishAttempt = `UPDATE deliveries SET status = ?, attempts = ?, due_at = ?, lease_token = 0, finished_at = ?, last_status = ?, last_failure = ?
-WHERE id = ? AND lease_token = ? AND status = 0`
+WHERE id = ? AND lease_token = ? AND lease_token <> 0 AND status = 0`
 	insertAttempt = `INSERT INTO attempts (delivery_id, number, id, id_rest, started_at, elapsed, status, failure, detail, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
@@ -64,13 +67,18 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	return answers, err
 }
 
+// The queue's index is partial, and SQLite takes it only where its condition,
+// "status < 2", stands in the query word for word.
 const selectDue = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body
 FROM deliveries d JOIN events e ON e.id = d.event_id
-WHERE d.webhook_id = ? AND d.status = 0 AND d.due_at <= ? ORDER BY d.due_at LIMIT ?`
+WHERE d.webhook_id = ? AND d.status < 2 AND d.status = 0 AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?`
 
 // Claim leases up to limit deliveries of one webhook that are due, the longest
 // due first, and returns once the leases are durable.
 func (s *Store) Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error) {
+	if limit < 1 {
+		return nil, nil
+	}
 	var claimed []*cybervault.Assignment
 	err := s.w.do(ctx, func(tx transaction) error {
 		claimed = claimed[:0]
@@ -110,11 +118,20 @@ func (s *Store) Release(ctx context.Context, assignments []*cybervault.Assignmen
 	})
 }
 
+// One seek in the queue's index for each webhook, however long its backlog.
+const selectBacklogs = `WITH RECURSIVE queued (webhook_id) AS (
+SELECT MIN(webhook_id) FROM deliveries WHERE status < 2
+UNION ALL
+SELECT (SELECT MIN(d.webhook_id) FROM deliveries d WHERE d.status < 2 AND d.webhook_id > q.webhook_id) FROM queued q WHERE q.webhook_id IS NOT NULL)
+SELECT id, id_rest, due_at FROM (SELECT w.id AS id, w.id_rest AS id_rest,
+(SELECT MIN(d.due_at) FROM deliveries d WHERE d.status < 2 AND d.webhook_id = w.id AND d.status = 0) AS due_at
+FROM queued q JOIN webhooks w ON w.id = q.webhook_id) b WHERE due_at IS NOT NULL`
+
 // Backlogs tells, for every webhook that has pending deliveries, when the
-// earliest of them may be claimed. It reads the queue's index only.
+// earliest of them may be claimed: the time of an attempt, or the end of a lease.
+// It reads the queue's index only.
 func (s *Store) Backlogs(ctx context.Context) ([]cybervault.Backlog, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT q.webhook_id, w.id_rest, q.due_at
-FROM (SELECT webhook_id, MIN(due_at) AS due_at FROM deliveries WHERE status = 0 GROUP BY webhook_id) q JOIN webhooks w ON w.id = q.webhook_id`)
+	rows, err := s.db.QueryContext(ctx, selectBacklogs)
 	if err != nil {
 		return nil, readError(err)
 	}
@@ -144,20 +161,17 @@ const endBatch = 1000
 // not recorded. CodeNotFound, or CodeConflict when it has ended.
 func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, reason string) error {
 	return s.w.do(ctx, func(tx transaction) error {
-		found := false
-		var status int64
-		err := tx.query("SELECT status FROM deliveries WHERE id = ? AND id_rest = ? AND workspace_id = ?",
-			[]any{id.Key(), id.Rest(), ws.Key()}, func(row []any) { found, status = true, asInt(row[0]) })
-		switch {
-		case err != nil:
+		cancelled, err := execCount(tx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
+WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micros(s.now()), id.Key(), id.Rest(), ws.Key())
+		if err != nil || cancelled == 1 {
 			return err
-		case !found:
-			return notFound("delivery", id.String())
-		case statusOf(status).Ended():
-			return cybervault.Errorf(cybervault.CodeConflict, "the delivery has ended already: it is %s", statusOf(status))
 		}
-		return exec(tx, "UPDATE deliveries SET status = ?, reason = ?, lease_token = 0, due_at = 0, finished_at = ? WHERE id = ?",
-			int64(statusCancelled), reason, micros(s.now()), id.Key())
+		refusal := notFound("delivery", id.String())
+		err = tx.query("SELECT status FROM deliveries WHERE id = ? AND id_rest = ? AND workspace_id = ?",
+			[]any{id.Key(), id.Rest(), ws.Key()}, func(row []any) {
+				refusal = cybervault.Errorf(cybervault.CodeConflict, "the delivery has ended already: it is %s", statusOf(asInt(row[0])))
+			})
+		return cmp.Or(err, refusal)
 	})
 }
 
@@ -165,7 +179,7 @@ func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, i
 // and returns how many there were.
 func (s *Store) CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error) {
 	return s.inBatches(ctx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
-WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?)`,
+WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?) AND status < 2`,
 		func(now time.Time) []any { return []any{reason, micros(now), webhook.Key()} })
 }
 
@@ -174,10 +188,13 @@ WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT
 // oldest go first.
 func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
 	return s.inBatches(ctx, `UPDATE deliveries SET status = 0
-WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status = 1 ORDER BY due_at LIMIT ?)`,
+WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 1 ORDER BY due_at, id LIMIT ?) AND status = 1`,
 		func(time.Time) []any { return []any{webhook.Key()} })
 }
 
+// inBatches runs query until it finds nothing. A row that another transaction
+// ended between the query's two looks at it is left alone, so a batch may come
+// out smaller than it could.
 func (s *Store) inBatches(ctx context.Context, query string, args func(time.Time) []any) (total int64, err error) {
 	for {
 		var n int64
@@ -186,7 +203,7 @@ func (s *Store) inBatches(ctx context.Context, query string, args func(time.Time
 			return err
 		})
 		total += n
-		if err != nil || n < endBatch {
+		if err != nil || n == 0 {
 			return total, err
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cybervault/cybervault"
 )
@@ -25,12 +27,14 @@ func (c *condition) String() string { return strings.Join(c.parts, " AND ") }
 
 // addType restricts column to an event type, a namespace ("threat.*") or nothing ("*").
 func (c *condition) addType(column, choice string) {
-	namespace, wild := strings.CutSuffix(choice, "*")
+	namespace, wild := strings.CutSuffix(choice, ".*")
 	switch {
 	case choice == "" || choice == "*":
+	case checkText("event", choice) != nil:
+		c.add("1 = 0")
 	case wild:
-		// A range instead of LIKE: exact in both databases, whatever the collation.
-		c.add("substr("+column+", 1, ?) = ?", int64(len(namespace)), namespace)
+		// A prefix instead of LIKE: exact in both databases, whatever the collation.
+		c.add("substr("+column+", 1, ?) = ?", int64(utf8.RuneCountInString(namespace)+1), namespace+".")
 	default:
 		c.add(column+" = ?", choice)
 	}
@@ -73,9 +77,7 @@ func (s *Store) Events(ctx context.Context, q cybervault.EventQuery) (cybervault
 	if !q.Before.IsZero() {
 		c.add("e.id < ?", q.Before.Key())
 	}
-	if q.Text != "" {
-		c.add(s.dialect.contains, likePattern(q.Text))
-	}
+	c.addText(s.dialect, q.Text)
 	return list(ctx, s, "SELECT "+eventColumns+" FROM events e WHERE "+c.String()+" ORDER BY e.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Event, error) { return scanEvent(q.Workspace, scan) })
 }
@@ -95,7 +97,7 @@ const deliveryColumns = `d.id, d.id_rest, e.id, e.id_rest, e.type, w.id, w.id_re
 d.finished_at, d.replay_of, COALESCE(r.id_rest, 0), d.test, d.last_status, d.last_failure`
 
 const deliveryTables = ` FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id
-LEFT JOIN deliveries r ON r.id = d.replay_of AND d.replay_of <> 0 WHERE `
+LEFT JOIN deliveries r ON r.id = d.replay_of AND d.replay_of > 0 WHERE `
 
 func scanDelivery(ws cybervault.WorkspaceID, scan func(...any) error) (*cybervault.Delivery, error) {
 	var id, idRest, event, eventRest, webhook, webhookRest, status, due, lease, finished, replay, replayRest, test int64
@@ -108,7 +110,7 @@ func scanDelivery(ws cybervault.WorkspaceID, scan func(...any) error) (*cybervau
 	d.Event = cybervault.MakeID[cybervault.EventID](event, eventRest)
 	d.Webhook = cybervault.MakeID[cybervault.WebhookID](webhook, webhookRest)
 	d.Status, d.Test, d.FinishedAt = statusOf(status), test != 0, fromMicros(finished)
-	if replay != 0 {
+	if replay > 0 {
 		d.ReplayOf = cybervault.MakeID[cybervault.DeliveryID](replay, replayRest)
 	}
 	if d.Status == cybervault.DeliveryPending {
@@ -133,23 +135,34 @@ func (s *Store) Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cyb
 		}
 	}
 	c.addType("e.type", q.EventType)
-	if q.Status != "" {
-		// A living status is found by the queue's index: say so in its words.
-		if code := statusCode(q.Status); code < statusDelivered {
-			c.add("d.status < 2 AND d.status = ?", code)
-		} else {
-			c.add("d.status = ?", code)
-		}
+	if err := c.addStatus(q.Status); err != nil {
+		return cybervault.Page[*cybervault.Delivery]{}, err
 	}
 	c.addSpan("d.id", q.Since, q.Until)
 	if !q.Before.IsZero() {
 		c.add("d.id < ?", q.Before.Key())
 	}
-	if q.Text != "" {
-		c.add(s.dialect.contains, likePattern(q.Text))
-	}
+	c.addText(s.dialect, q.Text)
 	return list(ctx, s, "SELECT "+deliveryColumns+deliveryTables+c.String()+" ORDER BY d.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Delivery, error) { return scanDelivery(q.Workspace, scan) })
+}
+
+// addStatus restricts to a status. All but delivered, the many, are found by an
+// index, if the query says so in the index's own words.
+func (c *condition) addStatus(status cybervault.DeliveryStatus) error {
+	if status == "" {
+		return nil
+	}
+	if !slices.Contains(cybervault.DeliveryStatuses(), status) {
+		return cybervault.Invalid("status", "%q is not a delivery status", status)
+	}
+	switch code := statusCode(status); {
+	case code > statusDelivered:
+		c.add("d.status > 2 AND d.status = ?", code)
+	default:
+		c.add("d.status = ?", code)
+	}
+	return nil
 }
 
 // addEvent restricts to the deliveries of one event: those made with it, whose
@@ -180,11 +193,13 @@ func (s *Store) Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybe
 	return d, readError(err)
 }
 
-// Attempts lists the attempts of a delivery, the first one first. It does not
-// check the workspace: call Delivery first.
-func (s *Store) Attempts(ctx context.Context, _ cybervault.WorkspaceID, delivery cybervault.DeliveryID) ([]*cybervault.Attempt, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(
-		"SELECT number, id, id_rest, started_at, elapsed, status, failure, detail, body FROM attempts WHERE delivery_id = ? ORDER BY number"), delivery.Key())
+// Attempts lists the attempts of a delivery, the first one first. There are none
+// of a delivery that the workspace does not have. Times are kept to the
+// microsecond.
+func (s *Store) Attempts(ctx context.Context, ws cybervault.WorkspaceID, delivery cybervault.DeliveryID) ([]*cybervault.Attempt, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT a.number, a.id, a.id_rest, a.started_at, a.elapsed, a.status, a.failure, a.detail, a.body
+FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
+WHERE a.delivery_id = ? AND d.id_rest = ? AND d.workspace_id = ? ORDER BY a.number`), delivery.Key(), delivery.Rest(), ws.Key())
 	if err != nil {
 		return nil, readError(err)
 	}

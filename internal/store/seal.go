@@ -54,7 +54,10 @@ func (s *sealer) open(id string, sealed []byte, value any) error {
 	}
 	plain, err := s.aead.Open(nil, sealed[1:n], sealed[n:], []byte(id))
 	if err != nil {
-		return fmt.Errorf("the secrets of %s cannot be opened: is secret-key-file the one they were sealed with? %w", id, err)
+		return &cybervault.Error{
+			Code: cybervault.CodeInvalid, Field: "secret-key-file",
+			Message: "does not open the secrets of " + id + ": give the key file they were sealed with", Err: err,
+		}
 	}
 	if err := json.Unmarshal(plain, value); err != nil {
 		return fmt.Errorf("the sealed part of %s: %w", id, err)

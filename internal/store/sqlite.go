@@ -22,6 +22,9 @@ import (
 const sqliteReaders = 4
 
 func (s *Store) openSQLite(ctx context.Context, path string) error {
+	if path == "" {
+		return cybervault.Invalid("data", "is empty: name the directory that holds the database")
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -36,7 +39,16 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	s.unlock = func() { _ = lock.Unlock() }
 	s.dialect = sqliteDialect
 
-	// The writer opens first: it makes the file and sets its journal mode.
+	// Payloads are nobody else's business, whoever may enter the directory.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return &cybervault.Error{Code: cybervault.CodeInvalid, Field: "data", Message: path + " cannot be written to", Err: err}
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+
+	// The writer opens first: it sets the journal mode.
 	pragmas := func(more ...string) string {
 		q := url.Values{"_pragma": append(more, "busy_timeout(10000)", "temp_store(memory)"), "_txlock": {"immediate"}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()

@@ -45,6 +45,8 @@ type Store struct {
 	log     *slog.Logger
 	unlock  func()
 	stale   atomic.Int64
+	// overviewRows bounds how many rows of a table an overview counts.
+	overviewRows int64
 }
 
 // Open opens the database, brings its schema up to date and starts the writer.
@@ -52,7 +54,7 @@ type Store struct {
 // (PostgreSQL), or whose schema is newer than this program, is an error that
 // says what to do.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}}
+	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}, overviewRows: overviewRows}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -69,6 +71,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		err = s.openSQLite(ctx, cfg.Path)
 	}
 	if err != nil {
+		if s.w != nil {
+			s.w.close()
+		}
+		if s.db != nil {
+			_ = s.db.Close()
+		}
 		s.unlock()
 		return nil, err
 	}
@@ -87,16 +95,43 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// probeRow is the key of a row that belongs to no webhook: Ping writes it.
+const probeRow = 0
+
 // Ping reports whether the database answers and can be written to, in the
-// sense of /readyz.
+// sense of /readyz. It writes only after a write has failed, to see whether
+// that is over.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.w.do(ctx, func(transaction) error { return nil }); err != nil {
+	err := s.w.do(ctx, func(tx transaction) error {
+		if !s.w.troubled.Load() {
+			return nil
+		}
+		return exec(tx, `INSERT INTO webhook_sequences (webhook_id, last) VALUES (?, 1)
+ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + 1`, int64(probeRow))
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.db.PingContext(ctx); err != nil {
 		return unavailable("the database cannot be read", err)
 	}
 	return nil
+}
+
+// Stats are counts since the store was opened, for metrics.
+type Stats struct {
+	Commits      int64 // transactions committed
+	Operations   int64 // what they carried: publications, results and the rest
+	StaleResults int64
+	Refusing     bool // the database refused the last write: full, read-only, unreachable
+}
+
+// Stats returns the counts so far.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Commits: s.w.commits.Load(), Operations: s.w.operations.Load(),
+		StaleResults: s.stale.Load(), Refusing: s.w.troubled.Load(),
+	}
 }
 
 // StaleResults counts results that were refused because their lease was no
@@ -112,7 +147,7 @@ func (s *Store) LastKey(ctx context.Context) (int64, error) {
 	for _, table := range []string{"workspaces", "webhooks", "events", "deliveries", "api_keys"} {
 		var key sql.NullInt64
 		if err := s.db.QueryRowContext(ctx, "SELECT MAX(id) FROM "+table).Scan(&key); err != nil {
-			return 0, fmt.Errorf("read the last key of %s: %w", table, err)
+			return 0, readError(err)
 		}
 		last = max(last, key.Int64)
 	}
@@ -126,6 +161,12 @@ func (s *Store) Workspace(ctx context.Context, fresh cybervault.WorkspaceID, nam
 	err := s.w.do(ctx, func(tx transaction) error {
 		const first = "SELECT id, id_rest FROM workspaces ORDER BY id LIMIT 1"
 		scan := func(row []any) { id = cybervault.MakeID[cybervault.WorkspaceID](asInt(row[0]), asInt(row[1])) }
+		if s.dialect.lockTable != "" { // or two nodes that start at once make one each
+			if err := exec(tx, fmt.Sprintf(s.dialect.lockTable, "workspaces")); err != nil {
+				return err
+			}
+		}
+		id = cybervault.WorkspaceID{}
 		if err := tx.query(first, nil, scan); err != nil || !id.IsZero() {
 			return err
 		}

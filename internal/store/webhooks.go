@@ -19,8 +19,16 @@ type sealedPart struct {
 // its own.
 const noRetries = "none"
 
-// SaveWebhook inserts the webhook, or replaces the one with its id.
+// SaveWebhook inserts the webhook, or replaces the one with its id. CodeInvalid
+// for text that cannot be kept, CodeConflict when the id is another workspace's.
 func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
+	for field, text := range map[string]string{
+		"url": w.URL, "description": w.Description, "ca_certificate": w.CACertificate, "disabled_reason": w.DisabledReason,
+	} {
+		if err := checkText(field, text); err != nil {
+			return err
+		}
+	}
 	sealed, err := s.seal.seal(w.ID.String(), sealedPart{Secrets: w.Secrets, Headers: w.Headers})
 	if err != nil {
 		return err
@@ -35,19 +43,27 @@ func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 			schedule = noRetries
 		}
 	}
-	return s.w.do(ctx, func(tx transaction) error {
-		return exec(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
+	var saved int64
+	err = s.w.do(ctx, func(tx transaction) (err error) {
+		saved, err = execCount(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
 ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET url = excluded.url, events = excluded.events, description = excluded.description, status = excluded.status,
 disabled_reason = excluded.disabled_reason, accept = excluded.accept, retry_schedule = excluded.retry_schedule, ca_certificate = excluded.ca_certificate,
-verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, sealed = excluded.sealed`,
+verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, sealed = excluded.sealed
+WHERE webhooks.id_rest = excluded.id_rest AND webhooks.workspace_id = excluded.workspace_id`,
 			w.ID.Key(), w.ID.Rest(), w.Workspace.Key(), w.URL, string(events), w.Description, string(w.Status), w.DisabledReason, string(w.Accept), schedule,
 			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt), sealed)
+		return err
 	})
+	if err == nil && saved == 0 {
+		return cybervault.Errorf(cybervault.CodeConflict, "the id of %s is taken by another webhook", w.ID)
+	}
+	return err
 }
 
 // Webhooks returns every webhook that is not deleted, of all workspaces, oldest
-// first, with its secrets opened.
+// first, with its secrets opened. CodeInvalid when they were sealed with another
+// key.
 func (s *Store) Webhooks(ctx context.Context) ([]*cybervault.Webhook, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT w.id, w.id_rest, w.workspace_id, p.id_rest, w.url, w.events, w.description, w.status, w.disabled_reason, w.accept,
 w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at, w.sealed

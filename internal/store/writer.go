@@ -5,28 +5,30 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cybervault/cybervault"
 )
 
 // Bounds of a group commit. A group is closed when it holds maxGroup operations
-// or when gather has passed since its first one, whichever comes first; an
-// operation that finds the writer idle and nobody else waiting is not delayed.
+// or when gatherTime has passed since its first one, whichever comes first;
+// what finds the writer idle and nobody else waiting is not delayed.
 const (
 	maxGroup      = 1000
 	maxGroupBytes = 16 << 20
-	gather        = 1500 * time.Microsecond
+	gatherTime    = 1500 * time.Microsecond
 	queueLength   = 4096
 	// retryPause is how long the writer waits before it offers results again to
 	// a database that refused them.
 	retryPause = 250 * time.Millisecond
 )
 
-// session is a connection that the writer alone uses.
+// session is a connection that one writer loop alone uses.
 type session interface {
 	// transact runs fn in one transaction and commits it durably. It returns
-	// fn's error, or the database's.
+	// fn's error, or the database's. fn may be run more than once, each time
+	// after what it did before was rolled back.
 	transact(fn func(transaction) error) error
 	// trouble reports whether err says that the database as a whole is in
 	// trouble (full, read-only, unreachable), rather than one statement.
@@ -43,7 +45,7 @@ type operation struct {
 	result      *cybervault.Result
 	run         func(transaction) error
 	bytes       int
-	done        func(error) // called once, after the commit or its failure
+	done        func(error) // called once, after the commit or its failure; must not block
 }
 
 // writer makes group commits: concurrent callers share a transaction, and each
@@ -52,9 +54,13 @@ type operation struct {
 type writer struct {
 	store    *Store
 	open     func() (session, error)
-	queue    chan *operation
+	queue    chan []*operation
 	stopOnce sync.Once
 	stopped  sync.WaitGroup
+
+	troubled   atomic.Bool // the last transaction found the database in trouble
+	commits    atomic.Int64
+	operations atomic.Int64
 
 	mu     sync.RWMutex // held for reading while an operation is handed in
 	closed bool
@@ -63,7 +69,7 @@ type writer struct {
 var errClosed = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the server is stopping; try again"}
 
 func startWriter(s *Store, sessions int, open func() (session, error)) (*writer, error) {
-	w := &writer{store: s, open: open, queue: make(chan *operation, queueLength)}
+	w := &writer{store: s, open: open, queue: make(chan []*operation, queueLength)}
 	for range sessions {
 		first, err := open()
 		if err != nil {
@@ -84,16 +90,17 @@ func (w *writer) close() {
 	w.stopped.Wait()
 }
 
-// submit hands in an operation. It blocks while the queue is full, until ctx
-// ends. done is called from another goroutine, once, unless submit fails.
-func (w *writer) submit(ctx context.Context, op *operation) error {
+// submit hands in operations that are to share a group. It blocks while the
+// queue is full, until ctx ends. Unless it fails, each done is called once,
+// from another goroutine.
+func (w *writer) submit(ctx context.Context, ops ...*operation) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
 		return errClosed
 	}
 	select {
-	case w.queue <- op:
+	case w.queue <- ops:
 		return nil
 	case <-ctx.Done():
 		return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store is busy; nothing was kept, try again", Err: ctx.Err()}
@@ -113,15 +120,39 @@ func (w *writer) do(ctx context.Context, fn func(transaction) error) error {
 
 func (w *writer) loop(s session) {
 	defer func() { s.close() }()
-	var kept []*operation // results a database in trouble did not take
+	var (
+		kept     []*operation // results that a database in trouble did not take
+		lastTry  time.Time
+		troubles int // in a row
+	)
 	for {
-		group, open := w.gather(kept)
-		if len(group) == 0 && !open {
+		group, open := w.gather(len(kept) > 0)
+		if len(group)+len(kept) == 0 && !open {
 			return
 		}
-		hadTrouble := len(kept) > 0
-		kept = w.commit(s, group)
-		if len(kept) == 0 {
+		var err error
+		if len(kept) > 0 {
+			// Results go first, and alone: what they say has happened already,
+			// and nobody's publishing shall be in their way.
+			var rest []*operation
+			kept, rest = takeResults(kept, group)
+			if open && time.Since(lastTry) < retryPause {
+				refuse(rest, nil)
+				continue
+			}
+			lastTry = time.Now()
+			if kept, err = w.commit(s, kept); err != nil {
+				refuse(rest, err)
+			} else {
+				group = rest
+			}
+		}
+		if err == nil && len(group) > 0 {
+			lastTry = time.Now()
+			kept, err = w.commit(s, group)
+		}
+		if err == nil {
+			troubles = 0
 			continue
 		}
 		if !open {
@@ -130,7 +161,7 @@ func (w *writer) loop(s session) {
 			}
 			return
 		}
-		if hadTrouble {
+		if troubles++; troubles > 1 {
 			if fresh, err := w.open(); err == nil {
 				s.close()
 				s = fresh
@@ -139,43 +170,55 @@ func (w *writer) loop(s session) {
 	}
 }
 
-// gather returns the results kept from before and what comes within the bounds
-// of a group. With nothing kept it waits for a first operation; with something
-// kept, for retryPause at most, so that a database in trouble is neither
-// hammered nor left waiting, and publishers hear of it at once. open is false
-// when the writer is closed and its queue empty.
-func (w *writer) gather(kept []*operation) (group []*operation, open bool) {
-	group = kept
+// takeResults moves the results of a group behind those kept from before.
+func takeResults(kept, group []*operation) (results, rest []*operation) {
+	for _, op := range group {
+		if op.result != nil {
+			kept = append(kept, op)
+		} else {
+			rest = append(rest, op)
+		}
+	}
+	return kept, rest
+}
+
+// gather waits for a first operation and returns it with what comes within the
+// bounds of a group. While something is kept from before it waits for
+// retryPause at most, so that a database in trouble is neither hammered nor
+// left waiting. open is false when the writer is closed and its queue empty.
+func (w *writer) gather(kept bool) (group []*operation, open bool) {
 	var patience <-chan time.Time
-	if len(kept) > 0 {
-		timer := time.NewTimer(retryPause)
-		defer timer.Stop()
-		patience = timer.C
+	if kept {
+		patience = time.After(retryPause)
 	}
 	var size int
-	select {
-	case op, ok := <-w.queue:
-		if !ok {
-			return group, false
+	add := func(ops []*operation) {
+		for _, op := range ops {
+			size += op.bytes
 		}
-		group = append(group, op)
-		size = op.bytes
+		group = append(group, ops...)
+	}
+	select {
+	case ops, ok := <-w.queue:
+		if !ok {
+			return nil, false
+		}
+		add(ops)
 	case <-patience:
-		return group, true
+		return nil, true
 	}
 	if len(w.queue) == 0 {
 		return group, true
 	}
-	deadline := time.NewTimer(gather)
+	deadline := time.NewTimer(gatherTime)
 	defer deadline.Stop()
 	for len(group) < maxGroup && size < maxGroupBytes {
 		select {
-		case op, ok := <-w.queue:
+		case ops, ok := <-w.queue:
 			if !ok {
 				return group, false
 			}
-			group = append(group, op)
-			size += op.bytes
+			add(ops)
 		case <-deadline.C:
 			return group, true
 		}
@@ -183,10 +226,10 @@ func (w *writer) gather(kept []*operation) (group []*operation, open bool) {
 	return group, true
 }
 
-// commit makes one transaction of the group and answers its operations. It
-// returns the results that a database in trouble did not take: these are kept
-// and offered again, since what they say has already happened.
-func (w *writer) commit(s session, group []*operation) (kept []*operation) {
+// commit makes one transaction of the group and answers its operations. When
+// the database is in trouble it returns that error, with the results that were
+// not taken: these are to be offered again.
+func (w *writer) commit(s session, group []*operation) (kept []*operation, trouble error) {
 	var answers []func()
 	err := s.transact(func(tx transaction) error {
 		var err error
@@ -195,28 +238,38 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation) {
 	})
 	switch {
 	case err == nil:
+		w.commits.Add(1)
+		w.operations.Add(int64(len(group)))
+		if w.troubled.CompareAndSwap(true, false) {
+			w.store.log.Info("the database takes writes again")
+		}
 		for _, answer := range answers {
 			answer()
 		}
-		return nil
+		return nil, nil
 	case s.trouble(err):
-		w.store.log.Error("the database refuses to write", slog.Any("error", err), slog.Int("operations", len(group)))
-		for _, op := range group {
-			if op.result != nil {
-				kept = append(kept, op)
-			} else {
-				op.done(unavailable("the database refuses to write", err))
-			}
+		if w.troubled.CompareAndSwap(false, true) {
+			w.store.log.Error("the database refuses to write", slog.Any("error", err))
 		}
-		return kept
+		kept, rest := takeResults(nil, group)
+		refuse(rest, err)
+		return kept, err
 	case len(group) > 1:
-		for _, op := range group {
-			kept = append(kept, w.commit(s, []*operation{op})...)
-		}
-		return kept
+		// In halves: a thousand good operations do not pay for a bad one with a
+		// commit each.
+		half := len(group) / 2
+		kept, trouble = w.commit(s, group[:half])
+		more, err := w.commit(s, group[half:])
+		return append(kept, more...), errors.Join(trouble, err)
 	default:
 		group[0].done(asError(err))
-		return nil
+		return nil, nil
+	}
+}
+
+func refuse(ops []*operation, err error) {
+	for _, op := range ops {
+		op.done(unavailable("the database refuses to write", err))
 	}
 }
 

@@ -57,6 +57,7 @@ type Scan struct {
 	Paths       int // different ones
 	Techniques  []string
 	Vector      string
+	Rank        int
 	Explanation string
 }
 
@@ -190,7 +191,7 @@ func (src *probing) sensitive(p Probe, weight int) *Scan {
 	}
 	src.hot[0] = p.Time.Add(sensitiveWindow)
 	scan := &Scan{
-		Rule: RuleSensitive, New: fresh, First: first, Count: 1, Untold: one(!p.Told), Paths: n, Techniques: scanVector.techniques, Vector: scanVector.name,
+		Rule: RuleSensitive, New: fresh, First: first, Count: 1, Untold: one(!p.Told), Paths: n, Techniques: scanVector.techniques, Vector: scanVector.name, Rank: scanVector.rank,
 		Explanation: fmt.Sprintf("asked for %d different paths that only a scanner asks for within %s, none of which was served: %s",
 			n, sensitiveWindow, strings.Join(names, ", ")),
 	}
@@ -223,7 +224,7 @@ func (src *probing) forced(p Probe) *Scan {
 	fresh := !p.Time.Before(src.hot[1])
 	src.hot[1] = p.Time.Add(forcedWindow)
 	scan := &Scan{
-		Rule: RuleForced, New: fresh, First: first, Count: 1, Untold: one(!p.Told), Paths: misses, Techniques: scanVector.techniques, Vector: scanVector.name,
+		Rule: RuleForced, New: fresh, First: first, Count: 1, Untold: one(!p.Told), Paths: misses, Techniques: scanVector.techniques, Vector: scanVector.name, Rank: scanVector.rank,
 		Explanation: fmt.Sprintf("asked for %d different paths that are not there within %s, and %d requests that were answered", misses, forcedWindow, hits),
 	}
 	if fresh {

@@ -63,14 +63,21 @@ func techniquesOf(rule int, v vector) []string {
 	return v.techniques
 }
 
-// Rank orders vectors by how much harm success would do; an unknown one is 0.
-func Rank(name string) int {
-	for _, table := range []map[int]vector{vectors, ruleVectors} {
-		for _, v := range table {
-			if v.name == name {
-				return v.rank
-			}
+// Verdict names what a request that matched is: the vector that most of its
+// rules speak for, or of several such the one that would do most harm. A single
+// rule is often not to the point: a path traversal to /etc/passwd also matches a
+// rule of the Unix shell's files.
+func Verdict(matches []Match) (name string, rank int, technique string) {
+	votes := map[string]int{}
+	for _, m := range matches {
+		votes[m.Vector]++
+	}
+	most := 0
+	for _, m := range matches {
+		v, _ := vectorOf(m.RuleID)
+		if n := votes[m.Vector]; n > most || n == most && v.rank > rank {
+			most, name, rank, technique = n, v.name, v.rank, v.techniques[0]
 		}
 	}
-	return 0
+	return name, rank, technique
 }

@@ -65,7 +65,7 @@ CREATE TABLE deliveries (
     due_at       INTEGER NOT NULL, -- when anyone may claim it: the next attempt's time, or the lease's end
     lease_token  INTEGER NOT NULL, -- 0 for none
     finished_at  INTEGER NOT NULL,
-    replay_of    INTEGER NOT NULL, -- the row key of the replayed delivery, 0 for none
+    replay_of    INTEGER NOT NULL, -- the row key of the replayed delivery, 0 for none, -1 for none but made after its event
     test         INTEGER NOT NULL,
     last_status  INTEGER NOT NULL,
     last_failure TEXT    NOT NULL
@@ -73,6 +73,9 @@ CREATE TABLE deliveries (
 
 -- The queue. Ended deliveries leave it, so it stays as small as the backlog.
 CREATE INDEX deliveries_queue ON deliveries (webhook_id, status, due_at) WHERE status < 2;
+
+-- What a person looks for among the many that were delivered.
+CREATE INDEX deliveries_exceptions ON deliveries (status, id) WHERE status > 2;
 
 -- Replays, which do not stand right after their event.
 CREATE INDEX deliveries_replays ON deliveries (event_id) WHERE replay_of <> 0;
@@ -86,7 +89,7 @@ CREATE TABLE attempts (
     elapsed     INTEGER NOT NULL, -- microseconds
     status      INTEGER NOT NULL,
     failure     TEXT    NOT NULL,
-    detail      BLOB    NOT NULL, -- the rest of the exchange, as JSON
+    detail      BLOB    NOT NULL, -- the rest of the exchange, packed
     body        BLOB,             -- the answer's, as far as it is kept
     PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;

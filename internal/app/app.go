@@ -1,0 +1,219 @@
+// Package app fits the stages together into a server and runs it: New opens and
+// wires, Run serves until told to stop, then stops in order.
+//
+// It is the only package that imports all stages. It stands around the flow and
+// takes no part in it: nothing here validates, matches, sends or stores. A test
+// or a program can embed a server through it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/access"
+	"github.com/cybervault/cybervault/internal/api"
+	"github.com/cybervault/cybervault/internal/catalog"
+	"github.com/cybervault/cybervault/internal/config"
+	"github.com/cybervault/cybervault/internal/dashboard"
+	"github.com/cybervault/cybervault/internal/deliver"
+	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/observe"
+	"github.com/cybervault/cybervault/internal/outbound"
+	"github.com/cybervault/cybervault/internal/router"
+	"github.com/cybervault/cybervault/internal/store"
+)
+
+// Limits on the connections of callers.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 5 * time.Minute // of a whole request; telemetry uploads are the longest
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// firstWorkspace is the name of the workspace that an empty store is given.
+const firstWorkspace = "default"
+
+// App is a wired server.
+type App struct {
+	cfg        config.Config
+	log        *slog.Logger
+	workspace  cybervault.WorkspaceID
+	store      *store.Store
+	router     *router.Router
+	dispatcher *deliver.Dispatcher
+	outbound   *outbound.Client
+	access     *access.Access
+	changes    *observe.Changes
+	pipeline   *pipeline
+	server     *http.Server
+	listener   net.Listener
+	token      string
+	stopping   atomic.Bool
+}
+
+// New opens the store, wires the stages and begins to listen; Run must follow.
+// Everything it opened is closed again when it fails.
+func New(ctx context.Context, cfg config.Config, log *slog.Logger, version string) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log, changes: &observe.Changes{}}
+	defer func() {
+		if err != nil {
+			_ = a.closeAll()
+		}
+	}()
+	key, err := loadKey(cfg.KeyFile())
+	if err != nil {
+		return nil, err
+	}
+	if a.store, err = store.Open(ctx, store.Config{
+		Path: filepath.Join(cfg.DataDir, "cybervault.db"), DatabaseURL: cfg.DatabaseURL, Key: key, Logger: log,
+	}); err != nil {
+		return nil, err
+	}
+	last, err := a.store.LastKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := cybervault.NewIDSource(0, last, time.Now)
+	if a.workspace, err = a.store.Workspace(ctx, cybervault.NewID[cybervault.WorkspaceID](ids), firstWorkspace); err != nil {
+		return nil, err
+	}
+	a.access = access.New(a.store, time.Now, ids)
+	if cfg.BootstrapAPIKey != "" {
+		if err := a.access.Bootstrap(ctx, a.workspace, cfg.BootstrapAPIKey); err != nil {
+			return nil, err
+		}
+	}
+	a.token = a.access.NewDashboardToken()
+	types, err := catalog.New()
+	if err != nil {
+		return nil, err
+	}
+	metrics := observe.NewMetrics(version)
+	if a.pipeline, err = newPipeline(metrics); err != nil {
+		return nil, err
+	}
+	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
+	if a.router, err = router.New(ctx, router.Config{
+		Log: a.store, Webhooks: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
+		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Now: time.Now, Logger: log,
+	}); err != nil {
+		return nil, err
+	}
+	a.dispatcher = deliver.New(deliver.Config{
+		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
+		RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: time.Now, Logger: log,
+	})
+	a.router.SetDispatcher(a.dispatcher)
+	a.pipeline.publisher = a.router
+	metrics.Follow(a.store, a.dispatcher)
+	return a, a.serve(types, metrics, version)
+}
+
+// serve makes the HTTP server and begins to listen.
+func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
+	pages, err := dashboard.New(dashboard.Config{
+		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Keys: dashboardKeys{a.access},
+		Sessions: a.access, Changes: a.changes, Dev: a.cfg.Dev, Version: version, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	calls := api.New(api.Config{
+		Publisher: a.router, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Keys: a.access, Health: a, Metrics: metrics.Handler(), Version: version, Logger: a.log,
+	})
+	mux := http.NewServeMux()
+	for _, path := range []string{"/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json"} {
+		mux.Handle(path, calls)
+	}
+	mux.Handle("/", pages)
+	a.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.listener, err = net.Listen("tcp", a.cfg.Listen) //nolint:noctx // a bind does not wait
+	if err != nil {
+		return &cybervault.Error{Code: cybervault.CodeInvalid, Field: "listen", Err: err,
+			Message: fmt.Sprintf("cannot listen on %s: choose another address, or stop what uses it", a.cfg.Listen)}
+	}
+	return nil
+}
+
+// Address is what the server listens on, host:port.
+func (a *App) Address() string { return a.listener.Addr().String() }
+
+// DashboardURL is a link that opens the dashboard. It holds a token, which is
+// made anew at each start.
+func (a *App) DashboardURL() string {
+	return "http://" + a.Address() + "/login?" + url.Values{"token": {a.token}}.Encode()
+}
+
+// Workspace is the first workspace.
+func (a *App) Workspace() cybervault.WorkspaceID { return a.workspace }
+
+// Ready reports whether the server can take calls: its store answers and it is
+// not stopping.
+func (a *App) Ready(ctx context.Context) error {
+	if a.stopping.Load() {
+		return cybervault.Errorf(cybervault.CodeUnavailable, "the server is stopping")
+	}
+	return a.store.Ping(ctx)
+}
+
+// Run serves until ctx ends, then stops: it accepts no more calls, lets calls
+// and attempts under way end within the drain timeout, gives its leases back
+// and closes the store.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.dispatcher.Start(ctx); err != nil {
+		_ = a.closeAll()
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- a.server.Serve(a.listener) }()
+	a.log.Info("listening", slog.String("address", a.Address()), slog.String("store", a.store.Dialect()))
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	a.log.Info("stopping", slog.Duration("drain_timeout", a.cfg.DrainTimeout))
+	a.stopping.Store(true)
+	a.changes.Close()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
+	defer cancel()
+	if shut := a.server.Shutdown(drain); shut != nil {
+		a.log.Warn("calls were cut off", slog.Any("error", shut))
+		_ = a.server.Close()
+	}
+	a.dispatcher.Stop(drain)
+	err = errors.Join(err, a.closeAll())
+	a.log.Info("stopped")
+	return err
+}
+
+// closeAll closes what is open, in the order of the flow.
+func (a *App) closeAll() error {
+	if a.listener != nil {
+		_ = a.listener.Close()
+	}
+	if a.router != nil {
+		a.router.Close()
+	}
+	if a.outbound != nil {
+		a.outbound.Close()
+	}
+	if a.store != nil {
+		return a.store.Close()
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"sync"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/observe"
+	"github.com/cybervault/cybervault/internal/telemetry"
+)
+
+// maxTelemetryBytes bounds one upload of telemetry, after decompression.
+const maxTelemetryBytes = 256 << 20
+
+// publisher is the router as the pipeline needs it.
+type publisher interface {
+	PublishBatch(ctx context.Context, ws cybervault.WorkspaceID, reqs []cybervault.PublishRequest) []cybervault.PublishOutcome
+}
+
+// pipeline leads telemetry through the threat engine to the router. Safe for
+// concurrent use.
+type pipeline struct {
+	engine    *detect.Engine
+	metrics   *observe.Metrics
+	publisher publisher
+
+	mu sync.Mutex
+	// unpublished are findings that the store could not take. The engine has
+	// told of them and will not again, so they go out with the next telemetry.
+	unpublished map[cybervault.WorkspaceID][]cybervault.Finding
+}
+
+func newPipeline(metrics *observe.Metrics) (*pipeline, error) {
+	engine, err := detect.New(detect.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline{engine: engine, metrics: metrics, unpublished: map[cybervault.WorkspaceID][]cybervault.Finding{}}, nil
+}
+
+// Ingest reads telemetry to its end and publishes what it led to. The receipt
+// is given when those events are on disk. An upload that breaks off has still
+// been judged as far as it came.
+func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error) {
+	batch := p.engine.Begin(ws)
+	summary, readErr := telemetry.Parse(ctx, body, telemetry.Options{Source: source, MaxBytes: maxTelemetryBytes},
+		func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
+	// What was found is published even when the caller went away: the engine
+	// will not tell of it again.
+	ctx = context.WithoutCancel(ctx)
+	findings, judgeErr := batch.End(ctx)
+	p.metrics.Ingested(summary.Records, summary.Unreadable)
+
+	receipt := cybervault.TelemetryReceipt{Records: summary.Records, Unreadable: summary.Unreadable, Samples: summary.Samples}
+	var err error
+	receipt.Events, err = p.publish(ctx, ws, findings)
+	switch {
+	case err != nil:
+		return receipt, err
+	case readErr != nil:
+		return receipt, readErr
+	}
+	return receipt, judgeErr
+}
+
+// publish publishes findings, those left over from before first.
+func (p *pipeline) publish(ctx context.Context, ws cybervault.WorkspaceID, findings []cybervault.Finding) ([]cybervault.EventID, error) {
+	p.mu.Lock()
+	findings = append(p.unpublished[ws], findings...)
+	delete(p.unpublished, ws)
+	p.mu.Unlock()
+
+	ids := []cybervault.EventID{}
+	var first error
+	for len(findings) > 0 {
+		n := min(len(findings), cybervault.MaxBatchEvents)
+		outcomes := p.publishOnce(ctx, ws, findings[:n])
+		for i, o := range outcomes {
+			switch {
+			case o.Err == nil:
+				ids = append(ids, o.Receipt.ID)
+				p.metrics.Found(findings[i].Type)
+				continue
+			case cybervault.ErrorCode(o.Err) == cybervault.CodeUnavailable:
+				p.mu.Lock()
+				p.unpublished[ws] = append(p.unpublished[ws], findings[i])
+				p.mu.Unlock()
+			}
+			if first == nil {
+				first = o.Err
+			}
+		}
+		findings = findings[n:]
+	}
+	return ids, first
+}
+
+// publishOnce publishes findings under their own keys, so that telemetry handed
+// in twice leads to one event. A key that is taken by other content belongs to
+// an earlier view of the same attack, cut differently: then the content itself
+// makes the key.
+func (p *pipeline) publishOnce(ctx context.Context, ws cybervault.WorkspaceID, findings []cybervault.Finding) []cybervault.PublishOutcome {
+	reqs := make([]cybervault.PublishRequest, len(findings))
+	for i, f := range findings {
+		reqs[i] = cybervault.PublishRequest{Type: f.Type, Data: f.Data, Timestamp: f.Timestamp, IdempotencyKey: f.Key}
+	}
+	outcomes := p.publisher.PublishBatch(ctx, ws, reqs)
+	for i := range outcomes {
+		if cybervault.ErrorCode(outcomes[i].Err) == cybervault.CodeConflict {
+			sum := sha256.Sum256(reqs[i].Data)
+			reqs[i].IdempotencyKey += "-" + hex.EncodeToString(sum[:8])
+			outcomes[i] = p.publisher.PublishBatch(ctx, ws, reqs[i:i+1])[0]
+		}
+	}
+	return outcomes
+}

@@ -1,0 +1,120 @@
+// Command eval measures the threat engine on public data: what it reads, what
+// it finds, what it wrongly finds, and how fast. It is a tool of development,
+// run by "make eval", and no part of the product.
+//
+// It reads the folder that EVAL_DATA names, prints a table (or JSON with
+// -json), and exits with 1 when data is missing or cannot be read, or when the
+// gate before the rule set lost a detection. Speed never fails it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+type report struct {
+	Machine  string           `json:"machine"`
+	SSHD     sshdFigures      `json:"fail2ban_sshd"`
+	Access   accessFigures    `json:"apache_access_log"`
+	Params   paramsFigures    `json:"httpparams"`
+	Scenario scenariosFigures `json:"crowdsec_scenarios"`
+}
+
+func main() {
+	asJSON := flag.Bool("json", false, "print the figures as JSON")
+	flag.Parse()
+	if err := run(context.Background(), os.Getenv("EVAL_DATA"), *asJSON, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "eval:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
+	if dir == "" {
+		return fmt.Errorf("EVAL_DATA is not set: it names the folder that holds the public data sets (docs/detection.md lists them)")
+	}
+	for _, need := range []string{"auth/fail2ban", "web/apache/access.log", "web/httpparams/payload_train.csv", "crowdsec-hub/tests"} {
+		if _, err := os.Stat(filepath.Join(dir, need)); err != nil {
+			return fmt.Errorf("the data set %s is missing under EVAL_DATA: %w", need, err)
+		}
+	}
+	r := report{Machine: fmt.Sprintf("%s/%s, %d cores, %s", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version())}
+	var err error
+	if r.SSHD, err = evalSSHD(ctx, dir); err != nil {
+		return err
+	}
+	if r.Access, err = evalAccess(ctx, dir); err != nil {
+		return err
+	}
+	if r.Params, err = evalParams(ctx, dir); err != nil {
+		return err
+	}
+	if r.Scenario, err = evalScenarios(ctx, dir); err != nil {
+		return err
+	}
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		err = r.table(out)
+	}
+	if err == nil && r.Access.LostByGate > 0 {
+		err = fmt.Errorf("the gate changed the verdict on %d requests", r.Access.LostByGate)
+	}
+	return err
+}
+
+func (r report) table(out io.Writer) error {
+	w := &lines{out: out}
+	w.print("machine: %s", r.Machine)
+	w.print("")
+	w.print("fail2ban's sshd file")
+	w.print("  marked failures read as failures   %d of %d (%.2f %%)", r.SSHD.MarkedRead, r.SSHD.Marked, r.SSHD.MarkedPercent)
+	w.print("  unmarked records read as failures  %d of %d", r.SSHD.Misread, r.SSHD.Unmarked)
+	for _, m := range r.SSHD.Mistakes {
+		w.print("    %s", m)
+	}
+	a := r.Access
+	w.print("")
+	w.print("Apache access log")
+	w.print("  records / unreadable               %d / %d", a.Records, a.Unreadable)
+	w.print("  lines/s, whole engine, gate on     %.0f (rule set asked %d times)", a.GatedPerSecond, a.GatedAsked)
+	w.print("  lines/s, whole engine, gate off    %.0f (rule set asked %d times)", a.UngatedPerSecond, a.UngatedAsked)
+	w.print("  verdicts the gate changed          %d", a.LostByGate)
+	w.print("  requests that match a rule         %d", a.Matching)
+	w.print("  events")
+	for _, f := range a.Findings {
+		w.print("    %s", f)
+	}
+	w.print("")
+	w.print("HTTP parameter values, as GET parameters")
+	for _, c := range r.Params.Classes {
+		w.print("  %-16s matched %6d of %6d (%.2f %%), %d of them by undoing an encoding", c.Class, c.Matched, c.Values, c.Percent, c.Decoded)
+	}
+	w.print("  verdicts the gate changed          %d", r.Params.LostByGate)
+	w.print("")
+	w.print("CrowdSec scenarios of sources that are read: source address found in %d of %d", r.Scenario.Found, r.Scenario.Scenarios)
+	for _, m := range r.Scenario.Missed {
+		w.print("    missed %s", m)
+	}
+	return w.err
+}
+
+// lines prints until the first error.
+type lines struct {
+	out io.Writer
+	err error
+}
+
+func (l *lines) print(format string, args ...any) {
+	if l.err == nil {
+		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
+	}
+}
