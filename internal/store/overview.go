@@ -110,10 +110,10 @@ WHERE d.workspace_id = ? AND d.id >= ? AND d.status = 2 AND d.attempts = 1 ORDER
 	}
 	if len(all) > 0 {
 		slices.Sort(all)
-		at := func(q float64) time.Duration {
-			return time.Duration(max(all[int(q*float64(len(all)-1))], 0)) * time.Microsecond
+		nearest := func(percent int) time.Duration { // the nearest-rank percentile
+			return time.Duration(max(all[(percent*len(all)+99)/100-1], 0)) * time.Microsecond
 		}
-		o.LatencyP50, o.LatencyP99 = at(0.50), at(0.99)
+		o.LatencyP50, o.LatencyP99 = nearest(50), nearest(99)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func cancelCases() map[string]func(*fixture) {
 }
 
 func cancelOne(f *fixture) {
-	w := f.webhook()
+	w := f.webhook(unverified)
 	pub := f.publication(event{}, waiting(w), born(w, cybervault.DeliveryHeld, ""))
 	f.publish(pub)
 	f.clock.Move(time.Second)
@@ -82,7 +82,7 @@ func cancelRefused(f *fixture) {
 }
 
 func cancelAll(f *fixture) {
-	w, other := f.webhook(), f.webhook()
+	w, other := f.webhook(unverified), f.webhook()
 	pub := f.publication(event{}, f.leased(w), waiting(w), born(w, cybervault.DeliveryHeld, ""), f.leased(w),
 		born(w, cybervault.DeliverySkipped, "filter"), waiting(other))
 	f.publish(pub)

@@ -31,7 +31,7 @@ func publishCases() map[string]func(*fixture) {
 }
 
 func publishTogether(f *fixture) {
-	one, two := f.webhook(), f.webhook()
+	one, two := f.webhook(), f.webhook(unverified)
 	pub := f.publication(event{kind: cybervault.EventIncidentCreated, key: "k1", data: `{"a":1}`, test: true},
 		f.leased(one), waiting(two), born(two, cybervault.DeliveryHeld, ""), born(one, cybervault.DeliverySkipped, "filter"))
 	f.clock.Move(time.Second)

@@ -34,7 +34,7 @@ func queueCases() map[string]func(*fixture) {
 }
 
 func claimUnleased(f *fixture) {
-	w, other := f.webhook(), f.webhook()
+	w, other := f.webhook(unverified), f.webhook()
 	pub := f.publication(event{kind: cybervault.EventPatchFailed, data: `{"a":1}`, test: true},
 		waiting(w), f.leased(w), waiting(other), born(w, cybervault.DeliveryHeld, ""), born(w, cybervault.DeliverySkipped, "filter"))
 	f.publish(pub)
@@ -236,7 +236,7 @@ func release(f *fixture) {
 }
 
 func backlogs(f *fixture) {
-	early, late, leased, held, done, idle := f.webhook(), f.webhook(), f.webhook(), f.webhook(), f.webhook(), f.webhook()
+	early, late, leased, held, done, idle := f.webhook(), f.webhook(), f.webhook(), f.webhook(unverified), f.webhook(), f.webhook()
 	at := f.clock.Now()
 	f.publish(f.publication(event{}, waiting(early), born(held, cybervault.DeliveryHeld, "")))
 	f.clock.Move(time.Second)
@@ -266,7 +266,7 @@ func pendingCounts(f *fixture) {
 		}
 	}
 	check(0, 0)
-	w := f.webhook()
+	w := f.webhook(unverified)
 	pub := f.publication(event{}, waiting(w), f.leased(w), born(w, cybervault.DeliveryHeld, ""), born(w, cybervault.DeliverySkipped, "filter"))
 	f.publish(pub)
 	check(2, 1)
