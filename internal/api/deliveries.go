@@ -145,12 +145,12 @@ func (s *server) answerDeliveries(c *call, name string, q cybervault.DeliveryQue
 	q.Since, q.Until = f.span()
 	if text, ok := f.text("webhook"); ok {
 		id, err := cybervault.ParseID[cybervault.WebhookID](text)
-		f.wrong.add("webhook", err)
+		f.wrong = f.wrong.with("webhook", err)
 		q.Webhook = id
 	}
 	if text, ok := f.text("event"); ok && isEventID(text) {
 		id, err := cybervault.ParseID[cybervault.EventID](text)
-		f.wrong.add("event", err)
+		f.wrong = f.wrong.with("event", err)
 		q.Event = id
 	} else if ok {
 		q.EventType = f.eventChoice("event", text)
@@ -158,7 +158,7 @@ func (s *server) answerDeliveries(c *call, name string, q cybervault.DeliveryQue
 	if text, ok := f.text("status"); ok {
 		q.Status = cybervault.DeliveryStatus(text)
 		if !slices.Contains(cybervault.DeliveryStatuses(), q.Status) {
-			f.refuse("status", "%q is not a status: use one of %s", shorten(text), statusNames())
+			f.refusef("status", "%q is not a status: use one of %s", shorten(text), statusNames())
 		}
 	}
 	if err := f.wrong.err(); err != nil {
@@ -186,7 +186,7 @@ func statusNames() string {
 	return strings.Join(names, ", ")
 }
 
-func listDeliveriesDoc(rt *route) {
+func aboutListDeliveries(rt *route) {
 	rt.id, rt.tag, rt.summary = "listDeliveries", tagDeliveries, "List deliveries"
 	rt.doc = "The delivery log, newest first."
 	rt.params = append([]param{
@@ -217,7 +217,7 @@ func (s *server) getDelivery(c *call) error {
 	return writeJSON(c, http.StatusOK, shown)
 }
 
-func getDeliveryDoc(rt *route) {
+func aboutGetDelivery(rt *route) {
 	rt.id, rt.tag, rt.summary = "getDelivery", tagDeliveries, "Read one delivery"
 	rt.doc = "With every attempt: what was sent and what was answered."
 	rt.answers = []answer{{status: 200, doc: "The delivery.", schema: of[deliveryWithAttemptsJSON]()}}
@@ -244,7 +244,7 @@ func writeNewDelivery(c *call, d *cybervault.Delivery) error {
 	return writeJSON(c, http.StatusAccepted, showDelivery(d))
 }
 
-func replayDeliveryDoc(rt *route) {
+func aboutReplayDelivery(rt *route) {
 	rt.id, rt.tag, rt.summary = "replayDelivery", tagDeliveries, "Replay a delivery"
 	rt.doc = "Makes a new delivery of the same event to the same webhook. The receiver gets the same body and webhook-id again."
 	rt.answers = []answer{{status: 202, doc: "The new delivery.", schema: of[deliveryJSON](), headers: []string{"Location"}}}
@@ -266,7 +266,7 @@ func (s *server) cancelDelivery(c *call) error {
 	return writeJSON(c, http.StatusOK, showDelivery(d))
 }
 
-func cancelDeliveryDoc(rt *route) {
+func aboutCancelDelivery(rt *route) {
 	rt.id, rt.tag, rt.summary = "cancelDelivery", tagDeliveries, "Cancel a delivery"
 	rt.doc = "Ends a delivery that is pending or held. One that has ended is a conflict."
 	rt.answers = []answer{{status: 200, doc: "The delivery as it is now.", schema: of[deliveryJSON]()}}

@@ -64,7 +64,7 @@ func (s *server) listEvents(c *call) error {
 	return writeBytes(c, http.StatusOK, body.Bytes())
 }
 
-func listEventsDoc(rt *route) {
+func aboutListEvents(rt *route) {
 	rt.id, rt.tag, rt.summary = "listEvents", tagEvents, "List events"
 	rt.doc = "The stored envelopes as they are delivered, newest first."
 	rt.params = append([]param{
@@ -86,7 +86,7 @@ func (s *server) getEvent(c *call) error {
 	return writeBytes(c, http.StatusOK, e.Body)
 }
 
-func getEventDoc(rt *route) {
+func aboutGetEvent(rt *route) {
 	rt.id, rt.tag, rt.summary = "getEvent", tagEvents, "Read one event"
 	rt.doc = "The stored envelope, byte for byte what is signed and delivered."
 	rt.answers = []answer{{status: 200, doc: "The event.", schema: of[cybervault.Envelope]()}}
@@ -103,7 +103,7 @@ func (s *server) listEventDeliveries(c *call) error {
 	return s.answerDeliveries(c, "deliveries of "+id.String(), cybervault.DeliveryQuery{Event: id})
 }
 
-func listEventDeliveriesDoc(rt *route) {
+func aboutListEventDeliveries(rt *route) {
 	rt.id, rt.tag, rt.summary = "listEventDeliveries", tagEvents, "List the deliveries of one event"
 	rt.doc = "One for each webhook that chose the event type, and one for each replay, newest first."
 	rt.params = append([]param{webhookParam(), statusParam()}, pageParams()...)
@@ -118,7 +118,7 @@ func (s *server) listEventTypes(c *call) error {
 	return writeJSON(c, http.StatusOK, listJSON[cybervault.EventType]{Data: types})
 }
 
-func listEventTypesDoc(rt *route) {
+func aboutListEventTypes(rt *route) {
 	rt.id, rt.tag, rt.summary = "listEventTypes", tagEvents, "List event types"
 	rt.doc = "The whole catalogue at once; next_cursor is always null."
 	rt.answers = []answer{{status: 200, doc: "The event types.", schema: listOf[cybervault.EventType]()}}
@@ -133,7 +133,7 @@ func (s *server) getEventType(c *call) error {
 	return writeJSON(c, http.StatusOK, t)
 }
 
-func getEventTypeDoc(rt *route) {
+func aboutGetEventType(rt *route) {
 	rt.id, rt.tag, rt.summary = "getEventType", tagEvents, "Read one event type"
 	rt.doc = "Severity, description, JSON Schema and example."
 	rt.answers = []answer{{status: 200, doc: "The event type.", schema: of[cybervault.EventType]()}}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -353,9 +354,7 @@ func (f *fixture) do(r request) *httptest.ResponseRecorder {
 	f.t.Helper()
 	method, target, _ := strings.Cut(r.call, " ")
 	req := httptest.NewRequest(method, target, strings.NewReader(r.body))
-	for k, v := range r.header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.header)
 	if r.length != 0 {
 		req.ContentLength = r.length
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -51,21 +52,21 @@ func (f fields[T]) decodeInto(into *T, object []byte, options bodyOptions) error
 	for _, m := range found {
 		i := f.index(m.name)
 		if i < 0 {
-			wrong.add(shorten(m.name), cybervault.Errorf(cybervault.CodeInvalid, "is not a field of this call: it knows %s", f.names()))
+			wrong = wrong.with(shorten(m.name), cybervault.Errorf(cybervault.CodeInvalid, "is not a field of this call: it knows %s", f.names()))
 			continue
 		}
 		switch {
 		case m.value[0] != 'n':
-			wrong.add(m.name, f[i].read(m.value, into))
+			wrong = wrong.with(m.name, f[i].read(m.value, into))
 		case f[i].null != nil:
 			f[i].null(into)
 		default:
-			wrong.add(m.name, cybervault.Errorf(cybervault.CodeInvalid, "is null: give a value"))
+			wrong = wrong.with(m.name, cybervault.Errorf(cybervault.CodeInvalid, "is null: give a value"))
 		}
 	}
 	for i := range f {
 		if f[i].required && !options.partial && !has(found, f[i].name) {
-			wrong.add(f[i].name, cybervault.Errorf(cybervault.CodeInvalid, "is missing: %s", f[i].doc))
+			wrong = wrong.with(f[i].name, cybervault.Errorf(cybervault.CodeInvalid, "is missing: %s", f[i].doc))
 		}
 	}
 	return wrong.err()
@@ -110,10 +111,7 @@ func (f fields[T]) describe(options bodyOptions) schema {
 		if f[i].hidden {
 			continue
 		}
-		property := schema{}
-		for k, v := range f[i].schema {
-			property[k] = v
-		}
+		property := maps.Clone(f[i].schema)
 		if f[i].null != nil {
 			property = nullable(property)
 		}

@@ -73,7 +73,7 @@ func (s *server) createKey(c *call) error {
 	return writeJSON(c, http.StatusCreated, newAPIKeyJSON{apiKeyJSON: showKey(key), Key: plain})
 }
 
-func createKeyDoc(rt *route) {
+func aboutCreateKey(rt *route) {
 	rt.id, rt.tag, rt.summary = "createKey", tagKeys, "Create an API key"
 	rt.doc = "The answer shows the key, this once: only its SHA-256 is kept."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: keyFields().describe(bodyOptions{}),
@@ -98,7 +98,7 @@ func (s *server) listKeys(c *call) error {
 	return writeJSON(c, http.StatusOK, answer)
 }
 
-func listKeysDoc(rt *route) {
+func aboutListKeys(rt *route) {
 	rt.id, rt.tag, rt.summary = "listKeys", tagKeys, "List API keys"
 	rt.doc = "Newest first, revoked ones included, without the keys themselves."
 	rt.params = pageParams()
@@ -117,7 +117,7 @@ func (s *server) revokeKey(c *call) error {
 	return nil
 }
 
-func revokeKeyDoc(rt *route) {
+func aboutRevokeKey(rt *route) {
 	rt.id, rt.tag, rt.summary = "revokeKey", tagKeys, "Revoke an API key"
 	rt.doc = "It is refused from now on; on other nodes within a second. A key may revoke itself."
 	rt.answers = []answer{{status: 204, doc: "Revoked."}}

@@ -138,7 +138,7 @@ func ref(section, name string) schema { return schema{"$ref": "#/components/" + 
 
 func (c components) parameters(rt route) []schema {
 	var all []schema
-	for _, part := range strings.Split(rt.pattern, "/") {
+	for part := range strings.SplitSeq(rt.pattern, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
 			all = append(all, schema{"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": schema{"type": "string"}})
 		}

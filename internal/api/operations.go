@@ -15,7 +15,7 @@ func (s *server) healthz(c *call) error {
 	return writeJSON(c, http.StatusOK, healthJSON{Status: "ok"})
 }
 
-func healthzDoc(rt *route) {
+func aboutHealthz(rt *route) {
 	rt.id, rt.tag, rt.summary = "healthz", tagOperations, "Is the process alive?"
 	rt.doc = "Answers as long as the process does. Restart the process when it does not."
 	rt.answers = []answer{{status: 200, doc: "It is.", schema: of[healthJSON]()}}
@@ -32,7 +32,7 @@ func (s *server) readyz(c *call) error {
 	return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the server cannot do its work now: its log names the cause", Err: err}
 }
 
-func readyzDoc(rt *route) {
+func aboutReadyz(rt *route) {
 	rt.id, rt.tag, rt.summary = "readyz", tagOperations, "Can it take requests?"
 	rt.doc = "Succeeds while the store can be read and written. Send no requests while it does not."
 	rt.answers = []answer{{status: 200, doc: "It can.", schema: of[healthJSON]()}}
@@ -47,7 +47,7 @@ func (s *server) metrics(c *call) error {
 	return nil
 }
 
-func metricsDoc(rt *route) {
+func aboutMetrics(rt *route) {
 	rt.id, rt.tag, rt.summary = "metrics", tagOperations, "Metrics"
 	rt.doc = "In the Prometheus text format, or OpenMetrics where the request accepts it."
 	rt.answers = []answer{{status: 200, doc: "The metrics.", schema: schema{"type": "string"}, media: "text/plain"}}
@@ -62,7 +62,7 @@ func (s *server) openAPI(c *call) error {
 	return writeBytes(c, http.StatusOK, body)
 }
 
-func openAPIDoc(rt *route) {
+func aboutOpenAPI(rt *route) {
 	rt.id, rt.tag, rt.summary = "openapi", tagOperations, "This document"
 	rt.doc = "OpenAPI 3.1, the webhooks that receivers get included."
 	rt.answers = []answer{{status: 200, doc: "The document.", schema: schema{"type": "object"}}}

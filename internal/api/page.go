@@ -66,12 +66,12 @@ func (l list) before(f *filters) cybervault.UUID {
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != len(id)+cursorSumBytes {
-		f.refuse("cursor", "is not a cursor: give next_cursor as it was answered")
+		f.refusef("cursor", "is not a cursor: give next_cursor as it was answered")
 		return id
 	}
 	copy(id[:], raw)
 	if subtle.ConstantTimeCompare(raw[len(id):], l.sum(id)) != 1 {
-		f.refuse("cursor", "does not belong to this list with these filters: give next_cursor as it was answered, with the same filters")
+		f.refusef("cursor", "does not belong to this list with these filters: give next_cursor as it was answered, with the same filters")
 		return cybervault.UUID{}
 	}
 	return id

@@ -73,10 +73,10 @@ func (e fieldErrors) Error() string {
 	return strings.Join(words, "; ")
 }
 
-// add notes an error about a field; err keeps its own field if it has one.
-func (e *fieldErrors) add(field string, err error) {
+// with adds an error about a field; err keeps its own field if it has one.
+func (e fieldErrors) with(field string, err error) fieldErrors {
 	if err == nil {
-		return
+		return e
 	}
 	known, ok := errors.AsType[*cybervault.Error](err)
 	if !ok {
@@ -85,7 +85,7 @@ func (e *fieldErrors) add(field string, err error) {
 	if known.Field == "" {
 		known = cybervault.Invalid(field, "%s", known.Message)
 	}
-	*e = append(*e, known)
+	return append(e, known)
 }
 
 // err returns nil where nothing is wrong.
@@ -198,5 +198,5 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON with its own media type and nosniff: no browser takes it for HTML
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,8 +41,8 @@ func TestProblems(t *testing.T) {
 		"query-unreadable":      {request: request{call: "GET /v1/events?q=%zz"}, status: 400},
 		"parameter-where-none":  {request: request{call: "GET /healthz?x=1", key: "none"}, status: 422},
 		"panic":                 {request: request{call: "GET /v1/webhooks"}, status: 500, setup: func(f *fixture) { f.panicking = true }},
-		"internal":              {request: request{call: "GET /v1/webhooks"}, status: 500, setup: func(f *fixture) { f.fail = fmt.Errorf("sql: no such table: webhooks") }},
-		"not-ready":             {request: request{call: "GET /readyz", key: "none"}, status: 503, setup: func(f *fixture) { f.fail = fmt.Errorf("disk I/O error") }},
+		"internal":              {request: request{call: "GET /v1/webhooks"}, status: 500, setup: func(f *fixture) { f.fail = errors.New("sql: no such table: webhooks") }},
+		"not-ready":             {request: request{call: "GET /readyz", key: "none"}, status: 503, setup: func(f *fixture) { f.fail = errors.New("disk I/O error") }},
 		"other-workspace-event": {request: request{call: "GET /v1/events/" + id[cybervault.EventID](999).String()}, status: 404},
 
 		// Publishing.
@@ -81,7 +82,7 @@ func TestProblems(t *testing.T) {
 			f.fail = &cybervault.Error{Code: cybervault.CodeConflict, Field: "idempotency_key", Message: "was used for another event"}
 		}},
 		"publish-unavailable": {request: request{call: publish, body: valid}, status: 503, setup: func(f *fixture) {
-			f.fail = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store is full", Err: fmt.Errorf("disk full at /var/lib")}
+			f.fail = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store is full", Err: errors.New("disk full at /var/lib")}
 		}},
 
 		// Batches.
@@ -170,13 +171,13 @@ func TestProblems(t *testing.T) {
 			if err := json.Indent(&body, w.Body.Bytes(), "", "  "); err != nil {
 				t.Fatal(err)
 			}
-			head := ""
+			var head strings.Builder
 			for _, h := range []string{"Allow", "Retry-After", "WWW-Authenticate", "Accept-Encoding"} {
 				if v := w.Header().Get(h); v != "" {
-					head += h + ": " + v + "\n"
+					head.WriteString(h + ": " + v + "\n")
 				}
 			}
-			golden(t, "problems/"+name+".txt", fmt.Sprintf("%s\n%d\n%s%s", shortCall(c.call), w.Code, head, body.String()))
+			golden(t, "problems/"+name+".txt", fmt.Sprintf("%s\n%d\n%s%s", shortCall(c.call), w.Code, head.String(), body.String()))
 			if strings.Contains(w.Body.String(), "disk") || strings.Contains(w.Body.String(), "sql") {
 				t.Error("the problem shows the inner cause")
 			}
@@ -201,7 +202,7 @@ func padded(n int) string {
 func TestFailuresAreLoggedWithTheirCause(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	f.fail = fmt.Errorf("sql: no such table: webhooks")
+	f.fail = errors.New("sql: no such table: webhooks")
 	f.do(request{call: "GET /v1/webhooks?limit=5"})
 	if log := f.log.String(); strings.Count(log, "no such table") != 1 || !strings.Contains(log, "request_id=req-1") || !strings.Contains(log, "level=ERROR") {
 		t.Errorf("the log does not name the cause once: %s", log)

@@ -118,7 +118,7 @@ func (s *server) publish(c *call) error {
 	return writeJSON(c, status, receipt)
 }
 
-func publishDoc(rt *route) {
+func aboutPublish(rt *route) {
 	rt.id, rt.tag, rt.summary = "publishEvent", tagEvents, "Publish an event"
 	rt.doc = "Answered once the event and its deliveries are on disk. The same idempotency key with the same content gives the first answer again; with other content it is a conflict."
 	rt.headers = []param{{idempotencyHeader, "The idempotency key, where the body names none.",
@@ -322,7 +322,7 @@ func checkObject(raw []byte) error {
 	return nil
 }
 
-func publishBatchDoc(rt *route) {
+func aboutPublishBatch(rt *route) {
 	rt.id, rt.tag, rt.summary = "publishEvents", tagEvents, "Publish many events"
 	rt.doc = "Up to 1000 events as a JSON array or as NDJSON (one a line). Each is answered in its place; one bad event does not spoil the others. " +
 		"When not one could be stored for now, the whole batch is answered with 503."

@@ -25,7 +25,7 @@ const MaxQueryTextBytes = 200
 // filter that is silently ignored shows more than was asked for.
 func readQuery(r *http.Request, known []param) (url.Values, error) {
 	if r.URL.RawQuery == "" {
-		return nil, nil
+		return url.Values{}, nil
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -40,9 +40,9 @@ func readQuery(r *http.Request, known []param) (url.Values, error) {
 	for _, name := range names {
 		switch {
 		case !slices.ContainsFunc(known, func(p param) bool { return p.name == name }):
-			wrong.add(shorten(name), cybervault.Errorf(cybervault.CodeInvalid, "is not a query parameter of this call: it knows %s", paramNames(known)))
+			wrong = wrong.with(shorten(name), cybervault.Errorf(cybervault.CodeInvalid, "is not a query parameter of this call: it knows %s", paramNames(known)))
 		case len(query[name]) > 1:
-			wrong.add(name, cybervault.Errorf(cybervault.CodeInvalid, "stands twice in the query"))
+			wrong = wrong.with(name, cybervault.Errorf(cybervault.CodeInvalid, "stands twice in the query"))
 		}
 	}
 	return query, wrong.err()
@@ -99,14 +99,14 @@ func (f *filters) text(name string) (value string, ok bool) {
 	}
 	value = f.query.Get(name)
 	if value == "" {
-		f.refuse(name, "is empty: give a value, or leave it out")
+		f.refusef(name, "is empty: give a value, or leave it out")
 		return "", false
 	}
 	return value, true
 }
 
-func (f *filters) refuse(name, format string, args ...any) {
-	f.wrong.add(name, cybervault.Errorf(cybervault.CodeInvalid, format, args...))
+func (f *filters) refusef(name, format string, args ...any) {
+	f.wrong = f.wrong.with(name, cybervault.Errorf(cybervault.CodeInvalid, format, args...))
 }
 
 func (f *filters) time(name string) time.Time {
@@ -115,7 +115,7 @@ func (f *filters) time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := readTime(value)
-	f.wrong.add(name, err)
+	f.wrong = f.wrong.with(name, err)
 	return t
 }
 
@@ -123,7 +123,7 @@ func (f *filters) time(name string) time.Time {
 func (f *filters) span() (since, until time.Time) {
 	since, until = f.time("since"), f.time("until")
 	if !since.IsZero() && !until.IsZero() && !since.Before(until) {
-		f.refuse("until", "is not after since")
+		f.refusef("until", "is not after since")
 	}
 	return since, until
 }
@@ -131,10 +131,10 @@ func (f *filters) span() (since, until time.Time) {
 func (f *filters) search() string {
 	q, _ := f.text("q")
 	if len(q) > MaxQueryTextBytes {
-		f.refuse("q", "is %d bytes long, more than %d", len(q), MaxQueryTextBytes)
+		f.refusef("q", "is %d bytes long, more than %d", len(q), MaxQueryTextBytes)
 	}
 	if strings.ToValidUTF8(q, "") != q || strings.ContainsRune(q, 0) {
-		f.refuse("q", "is not valid UTF-8 text")
+		f.refusef("q", "is not valid UTF-8 text")
 	}
 	return q
 }
@@ -149,7 +149,7 @@ func (f *filters) eventChoice(name, value string) string {
 		checked = namespace + ".x"
 	}
 	if cybervault.CheckEventTypeName(checked) != nil {
-		f.refuse(name, "%q is no event type name, no namespace such as \"threat.*\", and not \"*\"", shorten(value))
+		f.refusef(name, "%q is no event type name, no namespace such as \"threat.*\", and not \"*\"", shorten(value))
 	}
 	return value
 }
@@ -161,7 +161,7 @@ func (f *filters) limit() int {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > cybervault.MaxPageSize {
-		f.refuse("limit", "%q is not a whole number from 1 to %d", shorten(value), cybervault.MaxPageSize)
+		f.refusef("limit", "%q is not a whole number from 1 to %d", shorten(value), cybervault.MaxPageSize)
 	}
 	return n
 }

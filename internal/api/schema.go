@@ -82,7 +82,7 @@ func (c components) schemaOf(t reflect.Type) schema {
 	if s := scalar(t); s != nil {
 		return s
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the kinds that answers are made of; another one panics below
 	case reflect.Pointer:
 		return nullable(c.schemaOf(t.Elem()))
 	case reflect.Slice:
@@ -124,10 +124,10 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.FailureStatus, cybervault.FailureTimeout, cybervault.FailureDNS, cybervault.FailureConnect,
 			cybervault.FailureTLS, cybervault.FailureRedirect, cybervault.FailureBlockedAddress, cybervault.FailureProtocol)
 	}
-	if id, ok := reflect.Zero(t).Interface().(interface{ Prefix() string }); ok && t.Kind() != reflect.Pointer {
+	if id, ok := reflect.TypeAssert[interface{ Prefix() string }](reflect.Zero(t)); ok && t.Kind() != reflect.Pointer {
 		return schema{"type": "string", "pattern": "^" + id.Prefix() + "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the other kinds are no scalars
 	case reflect.String:
 		return schema{"type": "string"}
 	case reflect.Bool:
@@ -150,17 +150,21 @@ func enum[S ~string](values ...S) schema {
 
 // structure describes a struct by its json, doc and format tags.
 func (c components) structure(t reflect.Type) schema {
-	properties, required := schema{}, []string{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	properties, required := c.properties(t)
+	return schema{"type": "object", "properties": properties, "required": required}
+}
+
+func (c components) properties(t reflect.Type) (properties schema, required []string) {
+	properties, required = schema{}, []string{}
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" {
 			continue
 		}
 		if f.Anonymous {
-			inner := c.structure(f.Type)
-			maps.Copy(properties, inner["properties"].(schema))
-			required = append(required, inner["required"].([]string)...)
+			inner, needed := c.properties(f.Type)
+			maps.Copy(properties, inner)
+			required = append(required, needed...)
 			continue
 		}
 		property := maps.Clone(c.schemaOf(f.Type))
@@ -175,7 +179,7 @@ func (c components) structure(t reflect.Type) schema {
 			required = append(required, name)
 		}
 	}
-	return schema{"type": "object", "properties": properties, "required": required}
+	return properties, required
 }
 
 // fieldDoc returns what is said of a field: its doc tag, or for the structs of the

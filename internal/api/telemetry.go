@@ -18,7 +18,7 @@ func (s *server) ingest(c *call) error {
 	f := &filters{query: c.query}
 	source, _ := f.text("source")
 	if len(source) > MaxSourceBytes || strings.Trim(source, sourceLetters) != "" {
-		f.refuse("source", "%q is not a source: use up to %d letters, digits, dots, dashes and underscores", shorten(source), MaxSourceBytes)
+		f.refusef("source", "%q is not a source: use up to %d letters, digits, dots, dashes and underscores", shorten(source), MaxSourceBytes)
 	}
 	if err := f.wrong.err(); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func ingestDoc(rt *route) {
+func aboutIngest(rt *route) {
 	rt.id, rt.tag, rt.summary = "ingestTelemetry", tagTelemetry, "Hand in telemetry"
 	rt.doc = "Records for the threat engine, one a line: log lines as they are, or NDJSON; gzip is recognised. " +
 		"Answered when the events they led to are on disk. A line that cannot be read is reported and spoils no other."

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -110,17 +111,14 @@ func choice[S ~string](what string, values ...S) func(json.RawMessage) (S, error
 		if err != nil {
 			return "", err
 		}
-		known := ""
+		known := make([]string, len(values))
 		for i, v := range values {
 			if string(v) == text {
 				return v, nil
 			}
-			if i > 0 {
-				known += " or "
-			}
-			known += quote(string(v))
+			known[i] = quote(string(v))
 		}
-		return "", cybervault.Errorf(cybervault.CodeInvalid, "%s is not %s: use %s", quote(text), what, known)
+		return "", cybervault.Errorf(cybervault.CodeInvalid, "%s is not %s: use %s", quote(text), what, strings.Join(known, " or "))
 	}
 }
 

@@ -116,7 +116,7 @@ func (s *server) writeWithSecret(c *call, status int, w *cybervault.Webhook) err
 	return writeJSON(c, status, webhookWithSecretJSON{webhookJSON: showWebhook(w), Secret: w.Secrets[0].Value})
 }
 
-func createWebhookDoc(rt *route) {
+func aboutCreateWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "createWebhook", tagWebhooks, "Create a webhook"
 	rt.doc = "The answer shows the signing secret. With verification, deliveries are held until POST /v1/webhooks/{id}/verify has succeeded."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: webhookFields().describe(bodyOptions{}), example: schema{
@@ -142,7 +142,7 @@ func (s *server) listWebhooks(c *call) error {
 	return writeJSON(c, http.StatusOK, answer)
 }
 
-func listWebhooksDoc(rt *route) {
+func aboutListWebhooks(rt *route) {
 	rt.id, rt.tag, rt.summary = "listWebhooks", tagWebhooks, "List webhooks"
 	rt.doc = "Newest first."
 	rt.params = pageParams()
@@ -167,7 +167,7 @@ func (s *server) webhook(c *call) (*cybervault.Webhook, error) {
 	return w, named(err, "webhook", id)
 }
 
-func getWebhookDoc(rt *route) {
+func aboutGetWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "getWebhook", tagWebhooks, "Read one webhook"
 	rt.doc = "Without its secret and without the values of its headers."
 	rt.answers = []answer{{status: 200, doc: "The webhook.", schema: of[webhookJSON]()}}
@@ -202,7 +202,7 @@ func (s *server) updateWebhook(c *call) error {
 	return writeJSON(c, http.StatusOK, showWebhook(w))
 }
 
-func updateWebhookDoc(rt *route) {
+func aboutUpdateWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "updateWebhook", tagWebhooks, "Change a webhook"
 	rt.doc = "What is absent stays as it is; null sets the default. Headers and events are replaced as a whole; a header whose value is *** keeps the one it has. " +
 		"{\"status\":\"disabled\"} stops new deliveries, {\"status\":\"enabled\"} starts them again."
@@ -257,7 +257,7 @@ func (s *server) deleteWebhook(c *call) error {
 	return nil
 }
 
-func deleteWebhookDoc(rt *route) {
+func aboutDeleteWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "deleteWebhook", tagWebhooks, "Remove a webhook"
 	rt.doc = "Deliveries that have not ended are cancelled. The log keeps what was delivered."
 	rt.answers = []answer{{status: 204, doc: "Removed."}}
@@ -281,7 +281,7 @@ func (s *server) getSecret(c *call) error {
 	return writeJSON(c, http.StatusOK, shown)
 }
 
-func getSecretDoc(rt *route) {
+func aboutGetSecret(rt *route) {
 	rt.id, rt.tag, rt.summary = "getWebhookSecret", tagWebhooks, "Show the signing secret"
 	rt.doc = "The only call that shows a secret again."
 	rt.answers = []answer{{status: 200, doc: "The secrets that are alive.", schema: of[secretJSON]()}}
@@ -331,7 +331,7 @@ func (s *server) rotateSecret(c *call) error {
 	return s.writeWithSecret(c, http.StatusOK, w)
 }
 
-func rotateSecretDoc(rt *route) {
+func aboutRotateSecret(rt *route) {
 	rt.id, rt.tag, rt.summary = "rotateWebhookSecret", tagWebhooks, "Rotate the signing secret"
 	rt.doc = "The answer shows the new secret. While the overlap lasts, both sign every attempt."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: rotationFields().describe(bodyOptions{}), optional: true, example: schema{"overlap": "24h"}}
@@ -354,7 +354,7 @@ func (s *server) verifyWebhook(c *call) error {
 	return writeJSON(c, http.StatusOK, showAttempt(attempt))
 }
 
-func verifyWebhookDoc(rt *route) {
+func aboutVerifyWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "verifyWebhook", tagWebhooks, "Verify a webhook"
 	rt.doc = "Sends the test payload (webhook.test) and waits for the answer. The call succeeds whether the receiver did or not: succeeded says so. " +
 		"After a success, deliveries that were held are sent."
@@ -397,7 +397,7 @@ func (s *server) testWebhook(c *call) error {
 	return writeNewDelivery(c, d)
 }
 
-func testWebhookDoc(rt *route) {
+func aboutTestWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "testWebhook", tagWebhooks, "Send an example"
 	rt.doc = "Delivers the event type's example to this webhook alone, with the header X-CyberVault-Test: true, whatever event types it chose."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: testFields().describe(bodyOptions{}), example: schema{"event": cybervault.EventThreatDetected}}
