@@ -94,6 +94,8 @@ const (
 func commands(env *Env) []*cobra.Command {
 	return []*cobra.Command{
 		newServe(env),
+		newDemo(env),
+		newBench(env),
 		newTrigger(env),
 		newEvents(env),
 		newWebhooks(env),

@@ -129,7 +129,6 @@ func (e *apiError) Error() string {
 // do makes one call. body, unless nil, is sent as JSON; a json.RawMessage in it
 // is sent as it is. The answer's body is returned.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body any) (json.RawMessage, error) {
-	var content io.Reader = http.NoBody
 	if body != nil {
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
@@ -137,8 +136,13 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		if err := enc.Encode(body); err != nil {
 			return nil, err
 		}
-		content = &b
+		return c.post(ctx, method, path, query, "application/json", &b)
 	}
+	return c.post(ctx, method, path, query, "", http.NoBody)
+}
+
+// post makes one call with a body as it is. The answer's body is returned.
+func (c *client) post(ctx context.Context, method, path string, query url.Values, contentType string, content io.Reader) (json.RawMessage, error) {
 	target := c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), content)
@@ -148,8 +152,8 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	req.Header.Set("User-Agent", "cybervault-cli/"+c.version)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -1,0 +1,108 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ReceiverMarker precedes the address in the line that Receiver prints.
+const ReceiverMarker = "receiver listening on "
+
+// received is what the receiver has counted since the last reset.
+type received struct {
+	Requests  int             `json:"requests"`
+	Distinct  int             `json:"distinct"` // by webhook-id
+	Latencies []time.Duration `json:"latencies"`
+}
+
+// sentAt precedes the moment of publishing, in Unix nanoseconds, in a body.
+var sentAt = []byte(`"sent_at":`)
+
+// receiver answers 200 and counts. It does as little as a receiver can, since
+// it shares the machine with what is measured.
+type receiver struct {
+	mu       sync.Mutex
+	seen     map[string]struct{}
+	requests int
+	lat      []time.Duration
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	var buf [2048]byte
+	n := 0
+	for n < len(buf) {
+		m, err := req.Body.Read(buf[n:])
+		n += m
+		if err != nil {
+			break
+		}
+	}
+	_, _ = io.Copy(io.Discard, req.Body)
+	now := time.Now().UnixNano()
+	latency := time.Duration(-1)
+	if _, after, ok := bytes.Cut(buf[:n], sentAt); ok {
+		end := bytes.IndexFunc(after, func(c rune) bool { return c < '0' || c > '9' })
+		if at, err := strconv.ParseInt(string(after[:max(end, 0)]), 10, 64); err == nil && at > 0 {
+			latency = time.Duration(now - at)
+		}
+	}
+	r.mu.Lock()
+	r.requests++
+	r.seen[req.Header.Get("Webhook-Id")] = struct{}{}
+	if latency >= 0 {
+		r.lat = append(r.lat, latency)
+	}
+	r.mu.Unlock()
+	w.WriteHeader(http.StatusOK)
+}
+
+func (r *receiver) stats(w http.ResponseWriter, _ *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = json.NewEncoder(w).Encode(received{Requests: r.requests, Distinct: len(r.seen), Latencies: r.lat})
+}
+
+func (r *receiver) count(w http.ResponseWriter, _ *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = fmt.Fprint(w, len(r.seen))
+}
+
+func (r *receiver) reset(http.ResponseWriter, *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen, r.requests, r.lat = map[string]struct{}{}, 0, nil
+}
+
+// Receiver runs the receiver of the benchmarks on a free loopback port until
+// ctx ends, and prints the address to out.
+func Receiver(ctx context.Context, out io.Writer) error {
+	r := &receiver{seen: map[string]struct{}{}}
+	mux := http.NewServeMux()
+	mux.Handle("POST /hook", r)
+	mux.HandleFunc("GET /stats", r.stats)
+	mux.HandleFunc("GET /count", r.count)
+	mux.HandleFunc("POST /reset", r.reset)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if _, err := fmt.Fprintln(out, ReceiverMarker+listener.Addr().String()); err != nil {
+		return fmt.Errorf("print the address: %w", err)
+	}
+	if err := server.Serve(listener); ctx.Err() == nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
