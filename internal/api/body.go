@@ -67,14 +67,22 @@ func readJSON(c *call, limit int64) ([]byte, error) {
 	return body, checkJSON(body)
 }
 
+// curlMedia is what curl -d says of every body that it is not told the type of.
+const curlMedia = "application/x-www-form-urlencoded"
+
 // wantMedia refuses a Content-Type that is plainly something else. None at all
-// is fine: the body is then judged for itself.
+// is fine, and so is what curl says by itself: the body is then judged for
+// itself. A form of a browser gains nothing by that, since every call wants a
+// header that no form can send.
 func wantMedia(c *call, wanted ...string) error {
 	given := c.r.Header.Get("Content-Type")
 	if given == "" {
 		return nil
 	}
 	media, params, err := mime.ParseMediaType(given)
+	if media == curlMedia {
+		return nil
+	}
 	charset := strings.ToLower(params["charset"])
 	if err == nil && (charset == "" || charset == "utf-8" || charset == "us-ascii") {
 		for _, w := range wanted {

@@ -67,7 +67,7 @@ func TestProblems(t *testing.T) {
 		"publish-key-header-twice":  {request: request{call: publish, body: valid, header: http.Header{"Idempotency-Key": {"a", "b"}}}, status: 422},
 		"publish-keys-differ":       {request: request{call: publish, body: `{"event":"threat.detected","data":{},"idempotency_key":"a"}`, header: http.Header{"Idempotency-Key": {"b"}}}, status: 422},
 		"publish-xml":               {request: request{call: publish, body: "<event/>", media: "application/xml"}, status: 415},
-		"publish-form":              {request: request{call: publish, body: valid, media: "application/x-www-form-urlencoded"}, status: 415},
+		"publish-form":              {request: request{call: publish, body: "event=threat.detected", media: "application/x-www-form-urlencoded"}, status: 400},
 		"publish-latin1":            {request: request{call: publish, body: valid, media: "application/json; charset=iso-8859-1"}, status: 415},
 		"publish-gzip":              {request: request{call: publish, body: "\x1f\x8b", header: http.Header{"Content-Encoding": {"gzip"}}}, status: 415},
 		"publish-257-kib":           {request: request{call: publish, body: padded(257 << 10)}, status: 413},

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -132,13 +133,8 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		Publisher: a.router, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Telemetry: a.pipeline,
 		Keys: a.access, Health: a, Metrics: metrics.Handler(), Version: version, Logger: a.log,
 	})
-	mux := http.NewServeMux()
-	for _, path := range []string{"/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json"} {
-		mux.Handle(path, calls)
-	}
-	mux.Handle("/", pages)
 	a.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: mount(calls, pages), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.listener, err = net.Listen("tcp", a.cfg.Listen) //nolint:noctx // a bind does not wait
@@ -147,6 +143,20 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 			Message: fmt.Sprintf("cannot listen on %s: choose another address, or stop what uses it", a.cfg.Listen)}
 	}
 	return nil
+}
+
+// mount tells the paths of the API from those of the dashboard. It is no
+// ServeMux, which would redirect an unclean path before the API can answer it
+// with a problem.
+func mount(calls, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/v1/"), path == "/v1", path == "/healthz", path == "/readyz", path == "/metrics", path == "/openapi.json":
+			calls.ServeHTTP(w, r)
+		default:
+			pages.ServeHTTP(w, r)
+		}
+	})
 }
 
 // Address is what the server listens on, host:port.

@@ -22,7 +22,6 @@ import (
 	"github.com/cybervault/cybervault/internal/app"
 	"github.com/cybervault/cybervault/internal/config"
 	"github.com/cybervault/cybervault/internal/detect/sample"
-	"github.com/cybervault/cybervault/internal/observe"
 )
 
 // demoPatience bounds how long the demonstration waits for its deliveries.
@@ -125,7 +124,8 @@ func (d *demo) server(ctx context.Context, listen, dir, key string) (*app.App, e
 	if listen != "" {
 		cfg.Listen = listen
 	}
-	log := observe.NewLogger(d.env.Stderr, slog.LevelWarn, false)
+	cfg.LogLevel = slog.LevelWarn
+	log := newLogger(d.env.Stderr, cfg)
 	server, err := app.New(ctx, cfg, log, version(d.env.Version))
 	if e, ok := errors.AsType[*cybervault.Error](err); ok && e.Field == "listen" && listen == "" {
 		cfg.Listen = "127.0.0.1:0"

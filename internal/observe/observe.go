@@ -1,5 +1,5 @@
 // Package observe tells people how the server is doing: the metrics that
-// /metrics shows, the logger, and a signal for pages that follow what happens.
+// /metrics shows, and a signal for pages that follow what happens.
 //
 // It stands beside the flow: stages report to it through small interfaces of
 // their own. It never decides anything, never blocks a stage, and holds no
@@ -8,8 +8,6 @@ package observe
 
 import (
 	"context"
-	"io"
-	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -21,14 +19,6 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// NewLogger returns the server's logger: text, or one JSON object a line.
-func NewLogger(w io.Writer, level slog.Level, json bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
-	if json {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
 
 // Queue tells what waits, for the gauges.
 type Queue interface {
