@@ -196,7 +196,7 @@ func (d *dashboard) trouble(ctx context.Context, hooks []*cybervault.Webhook, si
 		t := health[w.ID]
 		switch {
 		case !w.Live() && w.DisabledReason != "":
-			row.Badge, row.Words = badge{"bad", "Disabled"}, cut(w.DisabledReason, shownInList)
+			row.Badge, row.Words = badge{"bad", "Disabled"}, sentence(cut(w.DisabledReason, shownInList))
 		case w.Live() && w.Held():
 			row.Badge, row.Words = badge{"warn", "Not verified"}, "Its deliveries are held until a test payload is accepted."
 		case w.Live() && t != nil && t.failing > 0:
@@ -226,8 +226,8 @@ func (t *tally) add(d *cybervault.Delivery) {
 		if t.last == nil {
 			t.last = d
 		}
-	case d.Status != cybervault.DeliveryPending && d.Status != cybervault.DeliveryHeld:
-		return // skipped and cancelled deliveries say nothing about the receiver
+	default:
+		return // not sent yet, skipped or cancelled: that says nothing about the receiver
 	}
 	t.total++
 }

@@ -91,7 +91,7 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 	v := &webhookView{
 		page: d.newPage(r, "webhooks", webhookName(hook)), ID: id.String(), Name: webhookName(hook),
 		URL: cut(hook.URL, shownInDetail), Description: cut(hook.Description, shownInDetail), Badge: webhookBadge(hook),
-		Enabled: hook.Status == cybervault.WebhookEnabled, Held: hook.Held(), DisabledReason: cut(hook.DisabledReason, shownInDetail),
+		Enabled: hook.Status == cybervault.WebhookEnabled, Held: hook.Held(), DisabledReason: sentence(cut(hook.DisabledReason, shownInDetail)),
 		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", Verified: d.moment(hook.VerifiedAt),
 		Created: d.moment(hook.CreatedAt), Updated: d.moment(hook.UpdatedAt),
 		Health: newHealth(found.Rows), Show: show,

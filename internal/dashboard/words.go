@@ -2,11 +2,12 @@ package dashboard
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cybervault/cybervault"
 )
@@ -88,7 +89,7 @@ func failureWords(f cybervault.Failure, status int) string {
 	case "":
 		return ""
 	case cybervault.FailureStatus:
-		return fmt.Sprintf("Answered %s, which does not count as success", statusText(status))
+		return "Answered " + statusText(status)
 	case cybervault.FailureTimeout:
 		return "No complete answer within " + cybervault.FormatDuration(cybervault.AttemptTimeout)
 	case cybervault.FailureDNS:
@@ -98,7 +99,7 @@ func failureWords(f cybervault.Failure, status int) string {
 	case cybervault.FailureTLS:
 		return "No trusted TLS connection could be made"
 	case cybervault.FailureRedirect:
-		return fmt.Sprintf("Answered %s: redirects are never followed", statusText(status))
+		return "Answered " + statusText(status) + "; redirects are never followed"
 	case cybervault.FailureBlockedAddress:
 		return "The host name led to an address that is refused"
 	case cybervault.FailureProtocol:
@@ -190,6 +191,15 @@ func scalar(raw json.RawMessage) string {
 		return s
 	}
 	return ""
+}
+
+// sentence makes a sentence of words from elsewhere.
+func sentence(s string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	return strings.TrimSuffix(string(unicode.ToUpper(first))+s[size:], ".") + "."
 }
 
 // webhookName is what a person calls a webhook: its description, or where it leads.

@@ -484,3 +484,12 @@ func (f *Fake) event(eventType string, data json.RawMessage) *cybervault.Event {
 func sortNewest[T any](list []*T, key func(*T) int64) {
 	slices.SortStableFunc(list, func(a, b *T) int { return cmp.Compare(key(b), key(a)) })
 }
+
+// SetWebhook changes a webhook in place, without any check.
+func (f *Fake) SetWebhook(id cybervault.WebhookID, do func(*cybervault.Webhook)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.change(f.Workspace, id, func(w *cybervault.Webhook) error { do(w); return nil }); err != nil {
+		panic(err) // a mistake in a test's own data
+	}
+}

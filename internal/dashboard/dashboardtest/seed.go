@@ -105,15 +105,16 @@ func (f *Fake) Seed() {
 	f.Hook("https://hooks.pager.example.net/v2/enqueue", "On-call paging", OK, "threat.*", "incident.created", "system.alert")
 	tickets := f.Hook("https://tickets.example.com/api/inbound/security?queue=soc", "Ticket desk", OK, "incident.*", "compliance.*")
 	f.setClock(now.Add(-2 * 24 * time.Hour))
-	f.Hook("https://deploy.example.org/hooks/patches", "", OK, "patch.*")
+	deploy := f.Hook("https://deploy.example.org/hooks/patches", "", OK, "patch.*")
+	f.SetWebhook(deploy.ID, func(w *cybervault.Webhook) { w.RetrySchedule = []time.Duration{5 * time.Second, 30 * time.Second} })
 	old := f.Hook("https://legacy-soc.example.com/inbound", "Legacy SOC", Slow, "auth.suspicious")
 	f.setClock(now.Add(-40 * time.Minute))
-	fresh := f.Hook("https://lake.example.io/ingest/cybervault", "Data lake, staging", Slow, "*")
-	f.set(fresh.ID, func(w *cybervault.Webhook) { w.Verification = true })
-	f.set(old.ID, func(w *cybervault.Webhook) {
+	fresh := f.Hook("https://lake.example.io/ingest/cybervault", "Data lake, staging", Slow, "compliance.*", "system.alert")
+	f.SetWebhook(fresh.ID, func(w *cybervault.Webhook) { w.Verification = true })
+	f.SetWebhook(old.ID, func(w *cybervault.Webhook) {
 		w.Status, w.DisabledReason = cybervault.WebhookDisabled, "every attempt failed for 3 days; the last one timed out"
 	})
-	f.set(tickets.ID, func(w *cybervault.Webhook) {
+	f.SetWebhook(tickets.ID, func(w *cybervault.Webhook) {
 		w.Headers = []cybervault.Header{{Name: "Authorization", Value: "Bearer secret"}}
 		w.Verification, w.VerifiedAt = true, now.Add(-9*24*time.Hour)
 	})
@@ -125,8 +126,14 @@ func (f *Fake) Seed() {
 			f.SetAnswer(tickets.ID, Down)
 		case second <= 700 && second > 400:
 			f.SetAnswer(tickets.ID, Late(3))
+		case second < 45:
+			f.SetAnswer(tickets.ID, Down)
 		default:
 			f.SetAnswer(tickets.ID, OK)
+		}
+		f.SetAnswer(deploy.ID, OK)
+		if second < 2200 && second > 1900 {
+			f.SetAnswer(deploy.ID, Slow)
 		}
 		f.seedEvent(random)
 		gap := 4 + random.IntN(13)
@@ -148,14 +155,6 @@ func (f *Fake) setClock(t time.Time) {
 		f.ids = cybervault.NewIDSource(uint8(t.UnixNano()%250), 0, f.clock)
 	} else {
 		f.ids = cybervault.NewIDSource(251, 0, f.clock)
-	}
-}
-
-func (f *Fake) set(id cybervault.WebhookID, do func(*cybervault.Webhook)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, err := f.change(f.Workspace, id, func(w *cybervault.Webhook) error { do(w); return nil }); err != nil {
-		panic(err) // a mistake in a test's own data
 	}
 }
 
@@ -199,7 +198,7 @@ func (f *Fake) seedEvent(random *rand.Rand) {
 		case 1:
 			vector, technique = "vulnerability_scan", "T1595.002"
 		}
-		data = map[string]any{"severity": pick("critical", "critical", "high", "medium"), "source_ip": source, "target_asset": host, "vector": vector, "confidence": 0.8 + float64(random.IntN(20))/100, "mitre_id": technique, "count": 1 + random.IntN(400)}
+		data = map[string]any{"severity": pick("critical", "critical", "high", "medium"), "source_ip": source, "target_asset": host, "vector": vector, "confidence": float64(80+random.IntN(20)) / 100, "mitre_id": technique, "count": 1 + random.IntN(400)}
 	case n < 47:
 		name = cybervault.EventAuthSuspicious
 		data = map[string]any{"severity": "medium", "pattern": pick("brute_force", "password_spray", "new_country", "mfa_fatigue"), "user": pick("root", "admin", "j.meyer", "deploy", "a.okafor"), "source_ip": source, "target_asset": host}

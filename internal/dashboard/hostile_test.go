@@ -1,0 +1,140 @@
+package dashboard_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
+)
+
+// hostile is text that tries to be something else, in every way at once:
+// markup, attributes, script, template, direction, terminal, layout.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'--></style></textarea></title>{{.}}` +
+	"\u202egnp.exe\u2066\u200b\ufeff\x1b[31mred\x1b]0;title\x07\x00\r\u0085 \u05e9\u05dc\u05d5\u05dd"
+
+// markup finds what must never come out of data: a tag, or an attribute that acts.
+var markup = regexp.MustCompile(`(?i)<(script|img|iframe|object|style)[^>]*(alert|onerror|src=x)|<script>`)
+
+// hostileSite has hostile text wherever a stranger can put it.
+func hostileSite(t *testing.T) *site {
+	t.Helper()
+	s := newSite(t).login()
+	huge := strings.Repeat("A", 1<<20)
+	s.fake.AddType(cybervault.EventType{Name: "zz." + hostile, Severity: cybervault.Severity(hostile), Description: hostile + huge})
+	w := s.fake.Hook("https://example.com/?q="+url.QueryEscape(hostile), "", dashboardtest.Down, "threat.*", "patch.*", "auth.*")
+	s.fake.Hook("https://example.com/"+strings.Repeat("long/", 300), "", dashboardtest.OK, "threat.*")
+	change := func(do func(*cybervault.Webhook)) {
+		t.Helper()
+		s.fake.SetWebhook(w.ID, do)
+	}
+	change(func(w *cybervault.Webhook) {
+		w.Description, w.DisabledReason = hostile+huge, hostile+huge
+		w.Events = append(w.Events, hostile, huge)
+		w.Headers = []cybervault.Header{{Name: hostile, Value: hostile}}
+	})
+	for _, text := range []string{hostile, huge, strings.Repeat("W ", 1<<17), strings.Repeat("<b>", 1<<16)} {
+		data, err := json.Marshal(map[string]any{"severity": text, "title": text, "vector": text, text[:min(len(text), 3000)]: map[string]any{"deep": []any{text}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fake.Publish(cybervault.EventThreatDetected, data)
+	}
+	s.fake.Publish(cybervault.EventThreatDetected, []byte(strings.Repeat("[", 9000)+strings.Repeat("1,", 40_000)+"1"+strings.Repeat("]", 9000)))
+	s.fake.Publish(cybervault.EventThreatDetected, []byte("\xff\xfe not JSON <script>alert(1)</script> \x1b[2J"))
+	for _, d := range s.deliveries(cybervault.DeliveryQuery{}) {
+		s.fake.AddAttempt(d.ID, cybervault.Exchange{
+			URL: "https://example.com/" + hostile + huge, Status: 299, Failure: cybervault.Failure(hostile), Error: hostile + huge,
+			Request: []cybervault.Header{{Name: hostile, Value: hostile}, {Name: "X-Huge", Value: huge}},
+			Answer:  append([]cybervault.Header{{Name: hostile + huge, Value: hostile + huge}}, make([]cybervault.Header, 5000)...),
+			Body:    []byte(hostile + huge), RemoteAddr: hostile, Protocol: hostile, Elapsed: time.Second,
+			Timings: cybervault.Timings{DNS: -time.Hour, Connect: 900 * time.Hour, TLS: 1, FirstByte: 1},
+		})
+		s.fake.SetDelivery(d.ID, func(d *cybervault.Delivery) { d.LastFailure, d.Reason = cybervault.Failure(hostile), hostile+huge })
+	}
+	if _, _, err := s.fake.CreateKey(t.Context(), s.fake.Workspace, hostile[:90], []cybervault.Scope{cybervault.Scope(hostile)}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// paths is every page that shows data.
+func (s *site) paths() []string {
+	s.t.Helper()
+	list := []string{"/", "/?span=7d", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys"}
+	for _, q := range []string{"q", "event", "webhook", "status", "since", "until", "before", "span", "done", "page", "next"} {
+		query := "?" + q + "=" + url.QueryEscape(hostile)
+		list = append(list, "/deliveries"+query, "/events"+query, "/"+query, hooks+query, "/login"+query, "/nowhere"+query)
+	}
+	list = append(list, "/"+url.PathEscape(hostile), "/deliveries/"+url.PathEscape(hostile), "/events/"+url.PathEscape(hostile))
+	for _, w := range s.hooks() {
+		list = append(list, hooks+"/"+w.ID.String(), hooks+"/"+w.ID.String()+"/edit")
+	}
+	for _, d := range s.deliveries(cybervault.DeliveryQuery{}) {
+		list = append(list, "/deliveries/"+d.ID.String(), "/events/"+d.Event.String())
+	}
+	return list
+}
+
+func TestHostileDataStaysText(t *testing.T) {
+	t.Parallel()
+	s := hostileSite(t)
+	shown := false
+	for _, path := range s.paths() {
+		a := s.get(path)
+		if a.status >= 500 {
+			t.Errorf("%.80q is answered %d: %s", path, a.status, s.log)
+		}
+		harmless(t, path, a)
+		shown = shown || strings.Contains(a.body, "&lt;script&gt;alert(1)&lt;/script&gt;")
+	}
+	if !shown {
+		t.Error("no page shows the hostile text at all: the test tests nothing")
+	}
+}
+
+func harmless(t *testing.T, path string, a answer) {
+	t.Helper()
+	if m := markup.FindString(a.body); m != "" {
+		t.Errorf("%.80q holds the markup %q", path, m)
+	}
+	if !utf8.ValidString(a.body) {
+		t.Errorf("%.80q is not UTF-8", path)
+	}
+	for _, r := range a.body {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f || strings.ContainsRune("\u202e\u2066\u200b\ufeff\u200e\u200f\u2028", r) {
+			t.Errorf("%.80q holds the character %U as it is", path, r)
+			break
+		}
+	}
+	// A form must not shorten what it would then save; the router's limits bound that.
+	if len(a.body) > 2<<20 && !strings.HasSuffix(path, "/edit") {
+		t.Errorf("%.80q is %d bytes long", path, len(a.body))
+	}
+}
+
+func TestHostileFormsStayText(t *testing.T) {
+	t.Parallel()
+	s := hostileSite(t)
+	id := s.hooks()[0].ID.String()
+	form := url.Values{}
+	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event"} {
+		form.Set(field, hostile)
+	}
+	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/theme", "/login"} {
+		a := s.post(path, form)
+		if a.status != http.StatusUnprocessableEntity && a.status != http.StatusUnauthorized {
+			t.Errorf("%s is answered %d", path, a.status)
+		}
+		harmless(t, path, a)
+	}
+	for _, path := range []string{"/secret", "/verify"} {
+		harmless(t, path, s.post(hooks+"/"+id+path, nil).want(t, 200))
+	}
+}
