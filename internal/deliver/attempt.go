@@ -1,9 +1,7 @@
 package deliver
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -15,15 +13,15 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 	switch {
 	case !ok:
 		return // deleted: its deliveries are being cancelled in the store
-	case !w.Live() && !a.Test:
-		// Disabled: the delivery stays pending and is claimed when the
-		// webhook is enabled again.
-		d.release(a)
+	case !takes(w) && !a.Test:
+		// Disabled, or to be verified anew: the delivery stays pending and is
+		// claimed again once the webhook takes deliveries.
+		l.putBack(a)
 		return
 	}
 	started := d.cfg.Now()
 	if started.Add(leaseMargin).After(a.Lease.Until) {
-		l.abandon(a.Lease.Until)
+		l.expire(a, started)
 		return
 	}
 	headers, masked := requestHeaders(w, a, d.cfg.UserAgent, started)
@@ -36,7 +34,8 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 	if err != nil {
 		// Broken off by our own stop: not the receiver's failure, so not an
 		// attempt. It is made again, under the same number.
-		d.release(a)
+		l.giveBack([]*cybervault.Assignment{a})
+		l.wakeAt(d.cfg.Now().Add(time.Second))
 		return
 	}
 	judge(w, &exchange)
@@ -47,7 +46,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 		Lease:   a.Lease,
 	}
 	d.decide(w, a, result)
-	l.learn(exchange.Failure)
+	l.learn(&result.Attempt.Exchange)
 	err = d.cfg.Queue.Record(result, func(err error) {
 		l.recorded(result, err)
 		if err != nil {
@@ -102,12 +101,4 @@ func (d *Dispatcher) decide(w *cybervault.Webhook, a *cybervault.Assignment, r *
 	}
 	r.Status = cybervault.DeliveryPending
 	r.NextAttemptAt = d.cfg.Now().Add(delay)
-}
-
-func (d *Dispatcher) release(assignments ...*cybervault.Assignment) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := d.cfg.Queue.Release(ctx, assignments); err != nil {
-		d.cfg.Logger.Warn("leases were not given back; they end by themselves", slog.Int("leases", len(assignments)), slog.Any("error", err))
-	}
 }

@@ -24,7 +24,9 @@ func (w *awaited) add(id cybervault.DeliveryID) (<-chan *cybervault.Attempt, fun
 	return ch, sync.OnceFunc(func() {
 		w.count.Add(-1)
 		w.mu.Lock()
-		delete(w.waiting, id)
+		if w.waiting[id] == ch {
+			delete(w.waiting, id)
+		}
 		w.mu.Unlock()
 	})
 }

@@ -2,7 +2,9 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,10 +26,13 @@ type Queue interface {
 	Backlogs(ctx context.Context) ([]cybervault.Backlog, error)
 }
 
-// Webhooks tells the settings of a webhook as they are now. ok is false for one
-// that was deleted.
+// Webhooks tells the settings of webhooks as they are now.
 type Webhooks interface {
+	// Lookup finds a webhook; ok is false for one that was deleted.
 	Lookup(id cybervault.WebhookID) (w *cybervault.Webhook, ok bool)
+	// Orphaned is told of a webhook that Lookup does not know although the queue
+	// holds deliveries for it: if it was deleted, they are to be cancelled.
+	Orphaned(ctx context.Context, id cybervault.WebhookID) error
 }
 
 // Request is one POST to make.
@@ -59,12 +64,25 @@ const (
 	// leaseMargin is what an attempt and its record need of a lease.
 	leaseMargin = 2*cybervault.AttemptTimeout + 5*time.Second
 
-	startWindow = 1024     // claimed deliveries of one webhook in memory, at first
-	maxWindow   = 4096     // and while it takes them fast
-	minWindow   = 16       // and while it fails
-	windowBytes = 64 << 20 // of all windows together
-	maxAttempts = 2048     // under way at once, all webhooks together
-	sweepEvery  = 30 * time.Second
+	startWindow   = 1024     // claimed deliveries of one webhook in memory, at first
+	maxWindow     = 4096     // and while it takes them fast
+	minWindow     = 16       // and while it fails
+	windowBytes   = 64 << 20 // of the bodies in all windows together
+	maxClaim      = 512      // taken out of the store at once
+	starvedClaim  = 8        // taken by a lane with nothing to do, even when windowBytes are used up
+	maxClaimPause = 15 * time.Second
+	sweepEvery    = 30 * time.Second
+	releaseBatch  = 1000
+
+	// startLimit is how many attempts may be under way to a webhook that nothing
+	// is known of; each success adds one, up to cybervault.DefaultConcurrency.
+	startLimit = 4
+	// Attempts under way at once, all webhooks together. Those whose last answer
+	// took slowAttempt or longer share slots of their own, so that a thousand
+	// receivers that hang do not keep the others waiting.
+	quickSlots  = 1024
+	slowSlots   = 1024
+	slowAttempt = time.Second
 )
 
 // Config fits a Dispatcher together.
@@ -85,24 +103,28 @@ type Dispatcher struct {
 	cfg     Config
 	ctx     context.Context //nolint:containedctx // the life of the attempts, which outlives every call
 	cancel  context.CancelFunc
-	slots   chan struct{}
-	bytes   atomic.Int64 // of the bodies in all windows
-	workers sync.WaitGroup
+	workers sync.WaitGroup // all that runs: attempts, claims, sweeps
+
+	quickSlots chan struct{}
+	slowSlots  chan struct{}
+	bytes      atomic.Int64 // of the bodies in all windows, and of those being claimed
+	running    atomic.Int64
+	troubled   atomic.Bool // the queue did not answer when last asked
 
 	mu       sync.Mutex
 	lanes    map[cybervault.WebhookID]*lane
 	stopping bool
+	sweeper  *time.Timer
 
 	awaited awaited
-	running atomic.Int64
-	sweeper *time.Timer
 }
 
 // New returns a dispatcher that does nothing until Start.
 func New(cfg Config) *Dispatcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Dispatcher{
-		cfg: cfg, ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxAttempts),
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		quickSlots: make(chan struct{}, quickSlots), slowSlots: make(chan struct{}, slowSlots),
 		lanes: map[cybervault.WebhookID]*lane{}, awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
 	}
 }
@@ -114,34 +136,58 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sweeper = time.AfterFunc(sweepEvery, d.sweepAgain)
+	if !d.stopping {
+		d.sweeper = time.AfterFunc(sweepEvery, d.sweepAgain)
+	}
 	return nil
 }
 
 // sweep sets every lane's clock by what the queue holds. It is the safety net
-// under the lanes' own bookkeeping, and finds the leases of lost nodes.
+// under the lanes' own bookkeeping, and finds the leases of lost nodes and the
+// deliveries that a webhook left behind.
 func (d *Dispatcher) sweep(ctx context.Context) error {
 	backlogs, err := d.cfg.Queue.Backlogs(ctx)
 	if err != nil {
 		return err
 	}
 	for _, b := range backlogs {
+		if _, ok := d.cfg.Webhooks.Lookup(b.Webhook); !ok {
+			err = errors.Join(err, d.cfg.Webhooks.Orphaned(ctx, b.Webhook))
+			continue
+		}
 		if l := d.lane(b.Webhook); l != nil {
 			l.wakeAt(b.DueAt)
 		}
 	}
-	return nil
+	d.clean()
+	return err
+}
+
+// clean drops the lanes of webhooks that do not exist any more.
+func (d *Dispatcher) clean() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, l := range d.lanes {
+		if _, ok := d.cfg.Webhooks.Lookup(id); !ok && l.stopIfIdle() {
+			delete(d.lanes, id)
+		}
+	}
 }
 
 func (d *Dispatcher) sweepAgain() {
-	if err := d.sweep(d.ctx); err != nil && d.ctx.Err() == nil {
-		d.cfg.Logger.Error("cannot read the queue; trying again", slog.Any("error", err))
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.stopping {
-		d.sweeper.Reset(sweepEvery)
+	if d.stopping {
+		return
 	}
+	d.workers.Go(func() {
+		d.noteQueue(d.sweep(d.ctx))
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if !d.stopping {
+			d.sweeper.Reset(sweepEvery)
+		}
+	})
 }
 
 // lane returns the lane of a webhook, or nil once the dispatcher is stopping.
@@ -153,7 +199,7 @@ func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
 	}
 	l := d.lanes[id]
 	if l == nil {
-		l = &lane{d: d, webhook: id, window: startWindow, limit: cybervault.DefaultConcurrency}
+		l = &lane{d: d, webhook: id, window: startWindow, limit: startLimit}
 		d.lanes[id] = l
 	}
 	return l
@@ -184,20 +230,28 @@ func (d *Dispatcher) Admit(webhook cybervault.WebhookID, size int, urgent bool) 
 // committed.
 func (d *Dispatcher) Withdraw(webhook cybervault.WebhookID, size int) {
 	d.bytes.Add(-int64(size))
-	d.mu.Lock()
-	l := d.lanes[webhook]
-	d.mu.Unlock()
-	l.withdraw()
+	d.known(webhook).withdraw()
 }
 
-// Dispatch takes deliveries that were admitted and are now on disk.
+// known returns the lane of a webhook that has a reserved place in it, and so
+// cannot have been dropped.
+func (d *Dispatcher) known(webhook cybervault.WebhookID) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lanes[webhook]
+}
+
+// Dispatch takes deliveries that were admitted and are now on disk. Once the
+// dispatcher stops it gives their leases back instead.
 func (d *Dispatcher) Dispatch(assignments []*cybervault.Assignment) {
+	var left []*cybervault.Assignment
 	for _, a := range assignments {
-		d.mu.Lock()
-		l := d.lanes[a.Webhook]
-		d.mu.Unlock()
-		l.take(a)
+		if !d.known(a.Webhook).take(a) {
+			d.bytes.Add(-int64(len(a.Body)))
+			left = append(left, a)
+		}
 	}
+	d.release(left)
 }
 
 // Wake says that the queue holds deliveries of a webhook that can be claimed
@@ -209,13 +263,18 @@ func (d *Dispatcher) Wake(webhook cybervault.WebhookID) {
 	}
 }
 
-// Forget drops the lane of a webhook that was deleted.
+// Forget drops what waits for a webhook that was deleted.
 func (d *Dispatcher) Forget(webhook cybervault.WebhookID) {
-	d.mu.Lock()
-	l := d.lanes[webhook]
-	d.mu.Unlock()
-	if l != nil {
+	if l := d.known(webhook); l != nil {
 		l.empty()
+	}
+}
+
+// Drop takes a delivery that was cancelled in the store out of the window, so
+// that no attempt begins any more. One that is under way goes on.
+func (d *Dispatcher) Drop(webhook cybervault.WebhookID, delivery cybervault.DeliveryID) {
+	if l := d.known(webhook); l != nil {
+		l.removed(func(a *cybervault.Assignment) bool { return a.Delivery == delivery })
 	}
 }
 
@@ -266,10 +325,19 @@ func (d *Dispatcher) Stop(ctx context.Context) {
 		<-ended
 	}
 	d.cancel()
-	// A lease that cannot be given back ends by itself.
-	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	d.release(left)
+}
+
+// release gives leases back and reports whether that worked. A lease that cannot
+// be given back ends by itself.
+func (d *Dispatcher) release(left []*cybervault.Assignment) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), cybervault.AttemptTimeout)
 	defer cancel()
-	if err := d.cfg.Queue.Release(release, left); err != nil {
-		d.cfg.Logger.Warn("leases were not given back; they end by themselves", slog.Int("leases", len(left)), slog.Any("error", err))
+	for batch := range slices.Chunk(left, releaseBatch) {
+		if err := d.cfg.Queue.Release(ctx, batch); err != nil {
+			d.cfg.Logger.Warn("leases were not given back; they end by themselves", slog.Int("leases", len(left)), slog.Any("error", err))
+			return false
+		}
 	}
+	return true
 }

@@ -1,8 +1,8 @@
 package deliver
 
 import (
-	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,7 +10,8 @@ import (
 )
 
 // lane is what the dispatcher holds for one webhook. All fields below mu are
-// guarded by it.
+// guarded by it. The dispatcher's mu may be held when mu is taken, never the
+// other way round.
 type lane struct {
 	d       *Dispatcher
 	webhook cybervault.WebhookID
@@ -18,13 +19,17 @@ type lane struct {
 	mu       sync.Mutex
 	queue    []*cybervault.Assignment // claimed, waiting for a worker; from head on
 	head     int
-	reserved int // places promised to deliveries that are being committed
-	window   int // bound on queue and reserved; follows how fast the receiver takes
-	limit    int // bound on workers; halved by every failure to reach the receiver
+	reserved int  // places promised to deliveries that are being committed
+	window   int  // bound on queue and reserved; follows how fast the receiver takes
+	limit    int  // bound on workers; halved when the receiver cannot be reached or asks for less
+	slow     bool // the last attempt took slowAttempt or longer
 	workers  int
+	stopped  bool
+
 	overflow bool // the store holds deliveries that can be claimed now
 	claiming bool
-	stopped  bool
+	failures int // claims that failed, in a row
+	size     int // of a body, by the last claims; 0 as long as none is known
 	timer    *time.Timer
 	alarm    time.Time // when timer fires; zero when it is not set
 }
@@ -52,29 +57,32 @@ func (l *lane) withdraw() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
+	l.refill() // the place may be the one a claim was waiting for
 }
 
-func (l *lane) take(a *cybervault.Assignment) {
+// take fills a reserved place. It reports false after a stop: then nobody works
+// on the delivery any more.
+func (l *lane) take(a *cybervault.Assignment) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
+	if l.stopped {
+		return false
+	}
 	l.push(a)
+	return true
 }
 
-// push adds an assignment and sees to it that somebody works on it. After a
-// stop the lease is simply left to end: Stop has given back what it saw.
+// push adds an assignment and sees to it that somebody works on it.
 func (l *lane) push(a *cybervault.Assignment) {
-	if l.stopped {
-		l.d.bytes.Add(-int64(len(a.Body)))
-		return
-	}
-	if a.Test && a.Attempt == 1 {
-		// A person waits for it.
-		l.queue = append(l.queue, nil)
-		copy(l.queue[l.head+1:], l.queue[l.head:])
-		l.queue[l.head] = a
-	} else {
+	switch {
+	case !a.Test || a.Attempt > 1:
 		l.queue = append(l.queue, a)
+	case l.head > 0: // a person waits for a test: it goes first
+		l.head--
+		l.queue[l.head] = a
+	default:
+		l.queue = slices.Insert(l.queue, 0, a)
 	}
 	l.hire()
 }
@@ -101,136 +109,123 @@ func (l *lane) pop() *cybervault.Assignment {
 	return a
 }
 
-// work makes attempts until there is nothing to do.
+// work makes attempts until there is nothing to do. The slot is taken before
+// the delivery, so that what waits for one still stands in the window, where a
+// stop, a cancellation or an urgent delivery finds it.
 func (l *lane) work() {
 	for {
-		l.mu.Lock()
-		l.refill()
-		if l.waiting() == 0 || l.workers > l.limit || l.stopped {
-			l.workers--
-			l.mu.Unlock()
+		slots := l.turn()
+		if slots == nil {
 			return
 		}
-		a := l.pop()
-		l.mu.Unlock()
-
-		l.d.slots <- struct{}{}
-		l.d.attempt(l, a)
-		<-l.d.slots
-		l.d.bytes.Add(-int64(len(a.Body)))
-	}
-}
-
-// refill starts a claim when the store holds more and the window has room.
-func (l *lane) refill() {
-	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > l.window/2 {
-		return
-	}
-	l.claiming = true
-	room := l.window - l.waiting() - l.reserved
-	l.d.workers.Go(func() { l.claim(room) })
-}
-
-// claim takes up to room due deliveries out of the store.
-func (l *lane) claim(room int) {
-	claimed, next, err := l.fetch(room)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.claiming = false
-	if err != nil {
-		if !l.stopped {
-			l.setAlarm(l.d.cfg.Now().Add(time.Second))
+		slots <- struct{}{}
+		if a := l.next(); a != nil {
+			l.d.attempt(l, a)
+			l.d.bytes.Add(-int64(len(a.Body)))
 		}
-		return
+		<-slots
 	}
-	if l.stopped && len(claimed) > 0 {
-		l.d.workers.Go(func() { l.d.release(claimed...) })
-		return
-	}
-	for _, a := range claimed {
-		l.d.bytes.Add(int64(len(a.Body)))
-		l.push(a)
-	}
-	if len(claimed) == 0 && !next.IsZero() {
-		l.setAlarm(next)
-	}
-	l.refill()
 }
 
-func (l *lane) fetch(room int) (claimed []*cybervault.Assignment, next time.Time, err error) {
-	w, ok := l.d.cfg.Webhooks.Lookup(l.webhook)
+// turn tells a worker which slots to take its next one from; nil ends it.
+func (l *lane) turn() chan struct{} {
 	l.mu.Lock()
-	l.overflow = false // before the query: a Wake that comes during it must not be lost
+	defer l.mu.Unlock()
+	l.refill()
+	if l.waiting() == 0 || l.workers > l.limit || l.stopped {
+		l.workers--
+		return nil
+	}
+	if l.slow {
+		return l.d.slowSlots
+	}
+	return l.d.quickSlots
+}
+
+func (l *lane) next() *cybervault.Assignment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting() == 0 || l.stopped {
+		return nil
+	}
+	return l.pop()
+}
+
+// remove takes out of the window what drop chooses.
+func (l *lane) remove(drop func(*cybervault.Assignment) bool) []*cybervault.Assignment {
+	var out []*cybervault.Assignment
+	kept := l.queue[:l.head]
+	for _, a := range l.queue[l.head:] {
+		if drop(a) {
+			l.d.bytes.Add(-int64(len(a.Body)))
+			out = append(out, a)
+		} else {
+			kept = append(kept, a)
+		}
+	}
+	clear(l.queue[len(kept):])
+	if l.queue = kept; l.head == len(l.queue) {
+		l.queue, l.head = l.queue[:0], 0
+	}
+	return out
+}
+
+func (l *lane) removed(drop func(*cybervault.Assignment) bool) []*cybervault.Assignment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.remove(drop)
+}
+
+// putBack gives back the lease of a delivery that its webhook does not take at
+// the moment, and of all that waits behind it.
+func (l *lane) putBack(a *cybervault.Assignment) {
+	left := l.removed(func(a *cybervault.Assignment) bool { return !a.Test })
+	l.giveBack(append(left, a))
+	// The webhook may have been enabled, and the lane woken, while the leases
+	// were still in the claim's way.
+	if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok && takes(w) {
+		l.wake()
+	}
+}
+
+// expire gives back leases that have too little left for an attempt, and has
+// them claimed anew. A window that could not be worked off in time was too large.
+func (l *lane) expire(a *cybervault.Assignment, now time.Time) {
+	l.mu.Lock()
+	left := l.remove(func(a *cybervault.Assignment) bool { return now.Add(leaseMargin).After(a.Lease.Until) })
+	l.window = max(l.window/2, minWindow)
 	l.mu.Unlock()
-	if !ok || !w.Live() {
-		return nil, time.Time{}, nil // woken again when it is enabled
-	}
-	if claimed, err = l.d.cfg.Queue.Claim(l.d.ctx, l.webhook, room, l.d.NewLease()); err != nil {
-		l.d.cfg.Logger.Warn("cannot claim deliveries; trying again", slog.String("webhook", l.webhook.String()), slog.Any("error", err))
-		return nil, time.Time{}, err
-	}
-	if len(claimed) > 0 {
-		// There may be more; an empty claim tells when to look again.
-		l.mu.Lock()
-		l.overflow = true
-		l.mu.Unlock()
-		return claimed, time.Time{}, nil
-	}
-	next, err = l.d.cfg.Queue.NextDue(l.d.ctx, l.webhook)
-	return nil, next, err
-}
-
-// wake says that something can be claimed now.
-func (l *lane) wake() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.overflow = true
-	l.refill()
-}
-
-// wakeAt says that something can be claimed at t.
-func (l *lane) wakeAt(t time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !t.After(l.d.cfg.Now()) {
-		l.overflow = true
-		l.refill()
-		return
-	}
-	l.setAlarm(t)
-}
-
-func (l *lane) setAlarm(t time.Time) {
-	if l.stopped || !l.alarm.IsZero() && !t.Before(l.alarm) {
-		return
-	}
-	l.alarm = t
-	wait := max(t.Sub(l.d.cfg.Now()), 0)
-	if l.timer == nil {
-		l.timer = time.AfterFunc(wait, l.ring)
-	} else {
-		l.timer.Reset(wait)
+	if l.giveBack(append(left, a)) {
+		l.wake()
 	}
 }
 
-func (l *lane) ring() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.alarm = time.Time{}
-	l.overflow = true
-	l.refill()
+// giveBack gives leases back. Where that fails it sees to it that they are
+// claimed when they have ended, and reports false.
+func (l *lane) giveBack(left []*cybervault.Assignment) bool {
+	if l.d.release(left) {
+		return true
+	}
+	for _, a := range left {
+		l.wakeAt(a.Lease.Until)
+	}
+	return false
 }
 
 // learn moves the lane's bounds by how an attempt went: a receiver that takes
-// gets more room, one that cannot be reached is asked less often at once.
-func (l *lane) learn(failure cybervault.Failure) {
+// gets more room, one that cannot be reached or asks for less is asked less
+// often at once.
+func (l *lane) learn(x *cybervault.Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch failure {
-	case "":
+	l.slow = x.Elapsed >= slowAttempt
+	switch {
+	case x.Failure == "":
 		l.window = min(l.window+1, maxWindow)
 		l.limit = min(l.limit+1, cybervault.DefaultConcurrency)
-	case cybervault.FailureStatus, cybervault.FailureRedirect:
+	case x.Status == statusTooManyRequests || x.Status == statusUnavailable:
+		l.limit = max(l.limit/2, 1)
+	case x.Failure == cybervault.FailureStatus || x.Failure == cybervault.FailureRedirect:
 		l.limit = min(l.limit+1, cybervault.DefaultConcurrency)
 	default:
 		l.window = max(l.window/2, minWindow)
@@ -239,32 +234,33 @@ func (l *lane) learn(failure cybervault.Failure) {
 	l.hire()
 }
 
+const (
+	statusTooManyRequests = 429
+	statusUnavailable     = 503
+)
+
 // recorded is called when a result is durable, or was refused.
 func (l *lane) recorded(r *cybervault.Result, err error) {
 	switch {
 	case err == nil && r.Status == cybervault.DeliveryPending:
 		l.wakeAt(r.NextAttemptAt)
 	case err != nil && cybervault.ErrorCode(err) == cybervault.CodeConflict:
-		l.d.cfg.Logger.Info("a result came after its lease had ended and was not recorded",
+		l.d.cfg.Logger.Info("a result came after its delivery was cancelled or its lease was taken over, and was not recorded",
 			slog.String("delivery", r.Attempt.Delivery.String()), slog.Int("attempt", r.Attempt.Number))
 	case err != nil:
 		l.d.cfg.Logger.Error("a result was not recorded; the delivery is tried again when its lease ends",
-			slog.String("delivery", r.Attempt.Delivery.String()), slog.Any("error", errors.Unwrap(err)))
+			slog.String("delivery", r.Attempt.Delivery.String()), slog.Any("error", err))
 		l.wakeAt(r.Lease.Until)
 	}
 }
-
-// abandon leaves a delivery to be claimed again at t.
-func (l *lane) abandon(t time.Time) { l.wakeAt(t) }
 
 // empty forgets what waits: its deliveries have ended in the store.
 func (l *lane) empty() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.waiting() > 0 {
-		l.d.bytes.Add(-int64(len(l.pop().Body)))
-	}
+	l.remove(func(*cybervault.Assignment) bool { return true })
 	l.overflow = false
+	l.silence()
 }
 
 // stop lets no worker begin another attempt and returns what waited.
@@ -272,14 +268,18 @@ func (l *lane) stop() []*cybervault.Assignment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
-	if l.timer != nil {
-		l.timer.Stop()
+	l.silence()
+	return l.remove(func(*cybervault.Assignment) bool { return true })
+}
+
+// stopIfIdle stops the lane if nothing depends on it, and says so.
+func (l *lane) stopIfIdle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting()+l.reserved+l.workers > 0 || l.claiming {
+		return false
 	}
-	left := make([]*cybervault.Assignment, 0, l.waiting())
-	for l.waiting() > 0 {
-		a := l.pop()
-		l.d.bytes.Add(-int64(len(a.Body)))
-		left = append(left, a)
-	}
-	return left
+	l.stopped = true
+	l.silence()
+	return true
 }

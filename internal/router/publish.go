@@ -90,28 +90,34 @@ func (r *Router) check(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 	if err := r.cfg.Catalogue.Validate(ws, req.Type, req.Data); err != nil {
 		return false, err
 	}
-	if original, deliveries := r.generatedKey(ctx, ws, req.IdempotencyKey); original != nil {
+	original, deliveries, err := r.generatedKey(ctx, ws, req.IdempotencyKey)
+	if original != nil {
 		out.Receipt, err = repeated(req, original, deliveries)
-		return true, err
 	}
-	return false, nil
+	return original != nil, err
 }
 
-// generatedKey finds the event that holds an idempotency key CyberVault made.
-func (r *Router) generatedKey(ctx context.Context, ws cybervault.WorkspaceID, key string) (*cybervault.Event, int) {
+// generatedKey finds the event that holds an idempotency key CyberVault made,
+// nil if the key is none.
+func (r *Router) generatedKey(ctx context.Context, ws cybervault.WorkspaceID, key string) (*cybervault.Event, int, error) {
 	text, ok := strings.CutPrefix(key, cybervault.GeneratedKeyPrefix)
 	if !ok {
-		return nil, 0
+		return nil, 0, nil
 	}
 	id, err := cybervault.ParseUUID(text)
 	if err != nil {
-		return nil, 0
+		return nil, 0, nil //nolint:nilerr // then it is a key of the publisher's own
 	}
 	e, deliveries, err := r.cfg.Log.Original(ctx, ws, cybervault.EventID{UUID: id})
-	if err != nil || e.PublisherKey {
-		return nil, 0
+	switch {
+	case cybervault.ErrorCode(err) == cybervault.CodeNotFound:
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, err
+	case e.PublisherKey:
+		return nil, 0, nil
 	}
-	return e, deliveries
+	return e, deliveries, nil
 }
 
 func checkRequest(req *cybervault.PublishRequest) error {
@@ -133,8 +139,9 @@ func checkRequest(req *cybervault.PublishRequest) error {
 			return cybervault.Invalid("idempotency_key", "has a control character or is not UTF-8")
 		}
 	}
-	if t := req.Timestamp; !t.IsZero() && (t.Year() < 1970 || t.Year() > 9999) {
-		return cybervault.Invalid("timestamp", "is not between the years 1970 and 9999")
+	// The first microsecond of 1970 is how the store writes "none".
+	if t := req.Timestamp.UTC(); !t.IsZero() && (t.Year() > 9999 || t.Year() < 1970 || t.UnixMicro() == 0) {
+		return cybervault.Invalid("timestamp", "is not after the beginning of 1970 and before the year 10000")
 	}
 	return nil
 }

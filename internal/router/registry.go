@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -21,11 +22,12 @@ type snapshot struct {
 	matches sync.Map // matchKey -> []*cybervault.Webhook, filled as types are asked for
 
 	// publishers counts the publishes that chose their webhooks by this
-	// snapshot and have not committed yet; drained is closed when a replaced
-	// snapshot has none left. Both are guarded by registry.mu.
+	// snapshot and have not committed yet. drained is closed once neither this
+	// nor any older snapshot can gain or has any. All are guarded by registry.mu.
 	publishers int
-	replaced   bool
 	drained    chan struct{}
+	newer      *snapshot // nil while it is the current one
+	behind     bool      // an older one has publishers left
 }
 
 type matchKey struct {
@@ -50,6 +52,15 @@ func (g *registry) lookup(id cybervault.WebhookID) (*cybervault.Webhook, bool) {
 	return w, ok
 }
 
+func (g *registry) count(ws cybervault.WorkspaceID) (n int) {
+	for _, w := range g.current.Load().byID {
+		if w.Workspace == ws {
+			n++
+		}
+	}
+	return n
+}
+
 // enter takes the snapshot for a publish; leave must follow its commit.
 func (g *registry) enter() *snapshot {
 	g.mu.Lock()
@@ -63,8 +74,15 @@ func (g *registry) leave(s *snapshot) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.publishers--
-	if s.replaced && s.publishers == 0 {
+	s.settle()
+}
+
+// settle closes drained where it is due, and goes on with what waited for that.
+func (s *snapshot) settle() {
+	for s.newer != nil && s.publishers == 0 && !s.behind {
 		close(s.drained)
+		s = s.newer
+		s.behind = false
 	}
 }
 
@@ -81,11 +99,11 @@ func (g *registry) replace(w *cybervault.Webhook, gone bool) (settled <-chan str
 	} else {
 		byID[w.ID] = w
 	}
-	g.current.Store(newSnapshot(byID))
-	old.replaced = true
-	if old.publishers == 0 {
-		close(old.drained)
-	}
+	next := newSnapshot(byID)
+	next.behind = true
+	old.newer = next
+	g.current.Store(next)
+	old.settle()
 	return old.drained
 }
 
@@ -102,7 +120,9 @@ func (s *snapshot) match(ws cybervault.WorkspaceID, eventType string) []*cyberva
 			found = append(found, w)
 		}
 	}
-	slices.SortFunc(found, func(a, b *cybervault.Webhook) int { return int(a.ID.Key() - b.ID.Key()) })
+	slices.SortFunc(found, oldestFirst)
 	s.matches.Store(key, found)
 	return found
 }
+
+func oldestFirst(a, b *cybervault.Webhook) int { return cmp.Compare(a.ID.Key(), b.ID.Key()) }

@@ -9,11 +9,23 @@ import (
 // ReplayDelivery makes a new delivery of the same event to the same webhook. It
 // carries the same bytes and the same webhook-id, so a receiver recognises it.
 func (r *Router) ReplayDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error) {
+	replay, err := r.addReplay(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	r.dispatcher.Wake(replay.Webhook)
+	r.changed()
+	return r.cfg.Log.Delivery(ctx, ws, replay.ID)
+}
+
+func (r *Router) addReplay(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.NewDelivery, error) {
+	snap := r.registry.enter()
+	defer r.registry.leave(snap)
 	original, err := r.cfg.Log.Delivery(ctx, ws, id)
 	if err != nil {
 		return nil, err
 	}
-	w, ok := r.registry.lookup(original.Webhook)
+	w, ok := snap.byID[original.Webhook]
 	switch {
 	case !ok:
 		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook of this delivery was deleted: nothing can be replayed to it")
@@ -30,12 +42,7 @@ func (r *Router) ReplayDelivery(ctx context.Context, ws cybervault.WorkspaceID, 
 	if w.Held() {
 		replay.Status = cybervault.DeliveryHeld
 	}
-	if err := r.cfg.Log.AddDelivery(ctx, event, replay); err != nil {
-		return nil, err
-	}
-	r.dispatcher.Wake(w.ID)
-	r.changed()
-	return r.cfg.Log.Delivery(ctx, ws, replay.ID)
+	return replay, r.cfg.Log.AddDelivery(ctx, event, replay)
 }
 
 // CancelDelivery ends a delivery that has not ended yet. An attempt that is
@@ -45,5 +52,9 @@ func (r *Router) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, 
 		return nil, err
 	}
 	r.changed()
-	return r.cfg.Log.Delivery(ctx, ws, id)
+	d, err := r.cfg.Log.Delivery(ctx, ws, id)
+	if err == nil {
+		r.dispatcher.Drop(d.Webhook, id)
+	}
+	return d, err
 }

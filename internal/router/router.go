@@ -35,6 +35,8 @@ type WebhookStore interface {
 	CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error)
 	// FreeHeld makes the held deliveries of a webhook pending.
 	FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error)
+	// Pending counts the living deliveries of all webhooks.
+	Pending(ctx context.Context) (pending, held int64, err error)
 }
 
 // Catalogue knows the event types.
@@ -59,6 +61,8 @@ type Dispatcher interface {
 	Wake(webhook cybervault.WebhookID)
 	// Forget drops what is in memory for a deleted webhook.
 	Forget(webhook cybervault.WebhookID)
+	// Drop drops what is in memory for a cancelled delivery.
+	Drop(webhook cybervault.WebhookID, delivery cybervault.DeliveryID)
 	// Await returns a channel for the next recorded attempt of a delivery.
 	Await(id cybervault.DeliveryID) (<-chan *cybervault.Attempt, func())
 }
@@ -90,8 +94,10 @@ type Router struct {
 	dispatcher Dispatcher
 	registry   registry
 	changes    sync.Mutex // held while one webhook's change is stored and made known
+
+	mu         sync.Mutex // guards the start of background work against Close
 	background sync.WaitGroup
-	ctx        context.Context //nolint:containedctx // the life of background verifications
+	ctx        context.Context //nolint:containedctx // the life of the background work
 	cancel     context.CancelFunc
 }
 
@@ -105,7 +111,7 @@ func New(ctx context.Context, cfg Config) (*Router, error) {
 	r := &Router{cfg: cfg}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.registry.load(webhooks)
-	return r, nil
+	return r, r.freeForgotten(ctx, webhooks)
 }
 
 // SetDispatcher names the dispatcher, which in turn needs the router for the
@@ -114,8 +120,19 @@ func (r *Router) SetDispatcher(d Dispatcher) { r.dispatcher = d }
 
 // Close ends what runs in the background.
 func (r *Router) Close() {
+	r.mu.Lock()
 	r.cancel()
+	r.mu.Unlock()
 	r.background.Wait()
+}
+
+// later runs fn in the background, unless the router is closed.
+func (r *Router) later(fn func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() == nil {
+		r.background.Go(fn)
+	}
 }
 
 // Lookup returns the settings of a webhook as they are now; ok is false for one

@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -12,6 +11,9 @@ import (
 // MaxOverlap bounds how long a rotated secret may live on.
 const MaxOverlap = 30 * 24 * time.Hour
 
+// MaxSecrets bounds how many secrets of a webhook sign at once.
+const MaxSecrets = 8
+
 // Webhooks returns the webhooks of a workspace, newest first.
 func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Webhook, error) {
 	list := []*cybervault.Webhook{}
@@ -20,7 +22,7 @@ func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybe
 			list = append(list, w)
 		}
 	}
-	slices.SortFunc(list, func(a, b *cybervault.Webhook) int { return int(b.ID.Key() - a.ID.Key()) })
+	slices.SortFunc(list, func(a, b *cybervault.Webhook) int { return oldestFirst(b, a) })
 	return list, nil
 }
 
@@ -28,9 +30,13 @@ func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybe
 func (r *Router) Webhook(_ context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error) {
 	w, ok := r.registry.lookup(id)
 	if !ok || w.Workspace != ws {
-		return nil, cybervault.Errorf(cybervault.CodeNotFound, "there is no webhook %s in this workspace", id)
+		return nil, noWebhook(id)
 	}
 	return w, nil
+}
+
+func noWebhook(id cybervault.WebhookID) error {
+	return cybervault.Errorf(cybervault.CodeNotFound, "there is no webhook %s in this workspace", id)
 }
 
 // CreateWebhook adds a webhook with a new secret. With Verification on it is
@@ -41,13 +47,6 @@ func (r *Router) CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, c
 		ID: cybervault.NewID[cybervault.WebhookID](r.cfg.IDs), Workspace: ws,
 		Status: cybervault.WebhookEnabled, Accept: cybervault.AcceptDefault,
 		Secrets: []cybervault.Secret{cybervault.NewSecret(now)}, CreatedAt: now,
-	}
-	existing, err := r.Webhooks(ctx, ws)
-	if err != nil {
-		return nil, err
-	}
-	if len(existing) >= cybervault.MaxWebhooksPerWorkspace {
-		return nil, cybervault.Errorf(cybervault.CodeConflict, "the workspace has %d webhooks, the most it can have: delete one first", len(existing))
 	}
 	if err := r.change(ctx, w, change); err != nil {
 		return nil, err
@@ -77,12 +76,10 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 		return nil, err
 	}
 	if old.Held() && !w.Held() {
-		if _, err := r.cfg.Webhooks.FreeHeld(ctx, id); err != nil {
-			return nil, err
-		}
+		r.freeHeld(ctx, id)
 	}
 	r.dispatcher.Wake(id)
-	if !old.Held() || w.URL != old.URL || w.CACertificate != old.CACertificate {
+	if !old.Held() || !old.Live() || w.URL != old.URL || w.CACertificate != old.CACertificate {
 		r.verifyInBackground(&w)
 	}
 	return &w, nil
@@ -90,6 +87,7 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 
 // change applies settings to w and checks the outcome.
 func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault.WebhookChange) error {
+	before := *w
 	set(&w.URL, c.URL)
 	set(&w.Events, c.Events)
 	set(&w.Description, c.Description)
@@ -107,10 +105,14 @@ func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault
 	if err := w.Check(); err != nil {
 		return err
 	}
-	if err := r.cfg.Destinations.CheckURL(ctx, w.URL); err != nil {
-		return err
+	// A destination that cannot be looked up or is refused by now must not keep
+	// its owner from disabling it, so it is checked where it is about to be used.
+	if w.URL != before.URL || w.Live() && !before.Live() {
+		if err := r.cfg.Destinations.CheckURL(ctx, w.URL); err != nil {
+			return err
+		}
 	}
-	if w.CACertificate != "" {
+	if w.CACertificate != "" && w.CACertificate != before.CACertificate {
 		if err := r.cfg.Destinations.CheckCACertificate(w.CACertificate); err != nil {
 			return err
 		}
@@ -137,11 +139,17 @@ func (r *Router) save(ctx context.Context, old, w *cybervault.Webhook) error {
 	return nil
 }
 
+// errChanged says that a webhook is not any more what a change was made from.
+var errChanged = cybervault.Errorf(cybervault.CodeConflict, "the webhook was changed by somebody else at the same moment: look at it and try again")
+
 func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled <-chan struct{}, err error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if current, _ := r.registry.lookup(w.ID); current != old {
-		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook was changed by somebody else at the same moment: look at it and try again")
+		return nil, errChanged
+	}
+	if old == nil && r.registry.count(w.Workspace) >= cybervault.MaxWebhooksPerWorkspace {
+		return nil, cybervault.Errorf(cybervault.CodeConflict, "the workspace has %d webhooks, the most it can have: delete one first", cybervault.MaxWebhooksPerWorkspace)
 	}
 	if err := r.cfg.Webhooks.SaveWebhook(ctx, w); err != nil {
 		return nil, err
@@ -163,8 +171,11 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 		return err
 	}
 	r.dispatcher.Forget(id)
-	_, err = r.cfg.Webhooks.CancelDeliveries(ctx, id, cybervault.ReasonWebhookDeleted)
-	return err
+	r.finish(ctx, "deliveries of a deleted webhook are not cancelled yet; trying again", id, func(ctx context.Context) error {
+		_, err := r.cfg.Webhooks.CancelDeliveries(ctx, id, cybervault.ReasonWebhookDeleted)
+		return err
+	})
+	return nil
 }
 
 // RotateSecret gives a webhook a new secret. The one before lives on for
@@ -178,6 +189,9 @@ func (r *Router) RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id
 		return nil, err
 	}
 	now := r.cfg.Now().UTC().Truncate(time.Microsecond)
+	if live := len(old.Secrets); overlap > 0 && live >= MaxSecrets && old.Secrets[live-1].ExpiresAt.After(now) {
+		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook has %d live secrets, the most it can have: wait until one has ended, or rotate with an overlap of 0s", live)
+	}
 	w := *old
 	w.UpdatedAt = now
 	w.Secrets = []cybervault.Secret{cybervault.NewSecret(now)}
@@ -193,103 +207,4 @@ func (r *Router) RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id
 		return nil, err
 	}
 	return &w, nil
-}
-
-// VerifyWebhook sends the test payload and returns the attempt. An attempt that
-// succeeded verifies the webhook and frees what was held.
-func (r *Router) VerifyWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Attempt, error) {
-	w, err := r.Webhook(ctx, ws, id)
-	if err != nil {
-		return nil, err
-	}
-	attempt, err := r.sendTest(ctx, w, cybervault.EventWebhookTest)
-	if err != nil || !attempt.Succeeded() {
-		return attempt, err
-	}
-	current, err := r.Webhook(ctx, ws, id)
-	if err != nil {
-		return attempt, err
-	}
-	if current.URL != w.URL || current.CACertificate != w.CACertificate {
-		return attempt, cybervault.Errorf(cybervault.CodeConflict, "the webhook was changed while it was verified: verify it again")
-	}
-	verified := *current
-	verified.VerifiedAt = attempt.StartedAt.UTC()
-	if err := r.save(ctx, current, &verified); err != nil {
-		return attempt, err
-	}
-	if _, err := r.cfg.Webhooks.FreeHeld(ctx, id); err != nil {
-		return attempt, err
-	}
-	r.dispatcher.Wake(id)
-	return attempt, nil
-}
-
-func (r *Router) verifyInBackground(w *cybervault.Webhook) {
-	if !w.Held() || !w.Live() {
-		return
-	}
-	r.background.Go(func() {
-		if _, err := r.VerifyWebhook(r.ctx, w.Workspace, w.ID); err != nil && r.ctx.Err() == nil {
-			r.cfg.Logger.Warn("a new webhook could not be sent the test payload", slog.String("webhook", w.ID.String()), slog.Any("error", err))
-		}
-	})
-}
-
-// sendTest commits a test event for one webhook and waits for its attempt.
-func (r *Router) sendTest(ctx context.Context, w *cybervault.Webhook, eventType string) (*cybervault.Attempt, error) {
-	d, err := r.draftTest(w, eventType)
-	if err != nil {
-		return nil, err
-	}
-	attempts, stop := r.dispatcher.Await(d.pub.Deliveries[0].ID)
-	defer stop()
-	if err := r.commitTest(ctx, d); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*cybervault.AttemptTimeout)
-	defer cancel()
-	select {
-	case a := <-attempts:
-		return a, nil
-	case <-ctx.Done():
-		return nil, &cybervault.Error{Code: cybervault.CodeUnavailable, Err: ctx.Err(),
-			Message: "the test payload is on its way, but its attempt has not been recorded yet: see the delivery log for " + d.pub.Deliveries[0].ID.String()}
-	}
-}
-
-func (r *Router) draftTest(w *cybervault.Webhook, eventType string) (*draft, error) {
-	t, ok := r.cfg.Catalogue.Lookup(w.Workspace, eventType)
-	if !ok {
-		return nil, cybervault.Invalid("event", "%q is not an event type of the catalogue", eventType)
-	}
-	return r.draft(w.Workspace, &cybervault.PublishRequest{Type: eventType, Data: t.Example}, []*cybervault.Webhook{w}, r.dispatcher.NewLease(), true)
-}
-
-func (r *Router) commitTest(ctx context.Context, d *draft) error {
-	_, errs := r.cfg.Log.Publish(ctx, []*cybervault.Publication{d.pub})
-	if errs[0] != nil {
-		r.withdraw(d)
-		return errs[0]
-	}
-	r.hand(d)
-	r.changed()
-	return nil
-}
-
-// TestWebhook delivers an event type's example to one webhook, once, marked as
-// a test.
-func (r *Router) TestWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, eventType string) (*cybervault.Delivery, error) {
-	w, err := r.Webhook(ctx, ws, id)
-	if err != nil {
-		return nil, err
-	}
-	d, err := r.draftTest(w, eventType)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.commitTest(ctx, d); err != nil {
-		return nil, err
-	}
-	return r.cfg.Log.Delivery(ctx, ws, d.pub.Deliveries[0].ID)
 }
