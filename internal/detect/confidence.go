@@ -35,7 +35,7 @@ var priors = map[string]beta{
 	"sql_injection":         {7, 3},
 	"session_fixation":      {5, 5},
 	"java_attack":           {8, 2},
-	"reconnaissance":        {6, 4},
+	"reconnaissance":        {4, 6}, // one request for an odd file is mostly a stale link
 
 	"brute_force":            {8, 2},
 	"slow_brute_force":       {6, 4},
@@ -48,7 +48,8 @@ var priors = map[string]beta{
 var weights = struct {
 	rules      float64 // for each doubling of the number of different rules
 	kinds      float64 // for each further vector or pattern
-	count      float64 // for each doubling of the number of records
+	count      float64 // for each doubling of the number of attempts at a login
+	requests   float64 // for each doubling of the number of requests: a broken link repeats itself, too
 	paths      float64 // for each doubling of the number of different paths
 	refused    float64 // times the share of requests answered 4xx: a guess at what is not there
 	answered   float64 // times the share answered below 400: an application that takes such input
@@ -59,7 +60,7 @@ var weights = struct {
 	addresses  float64 // for each doubling of the number of addresses beyond 8
 	floor, top float64 // confidence is never below or above
 }{
-	rules: 0.6, kinds: 0.6, count: 0.25, paths: 0.15, refused: 0.3, answered: -0.4, failed: 0.3,
+	rules: 0.6, kinds: 0.6, count: 0.25, requests: 0.1, paths: 0.15, refused: 0.3, answered: -0.4, failed: 0.3,
 	unknown: 1.0, users: 0.2, scan: 0.3, addresses: 0.5, floor: 0.02, top: 0.99,
 }
 
@@ -76,13 +77,15 @@ func (a *attack) confidence() float64 {
 	doublings := func(n int) float64 { return math.Log2(float64(max(n, 1))) }
 	odds += weights.rules * doublings(len(a.detections)+a.further)
 	odds += weights.kinds * float64(len(a.names)-1)
-	odds += weights.count * math.Min(doublings(a.count), 12)
 	odds += weights.paths * doublings(len(a.paths))
 	if n := a.answered + a.refused + a.failed; n > 0 {
 		odds += weights.refused*float64(a.refused)/float64(n) + weights.answered*float64(a.answered)/float64(n)
 	}
 	if a.failed > 0 {
 		odds += weights.failed
+	}
+	if a.key.kind == cybervault.EventThreatDetected {
+		odds += weights.requests * math.Min(doublings(a.count), 12)
 	}
 	if a.behaviour > 0 {
 		odds += weights.scan * doublings(a.behaviour)
@@ -91,6 +94,7 @@ func (a *attack) confidence() float64 {
 		if a.count > 0 {
 			odds += weights.unknown * math.Min(1, float64(a.unknown)/math.Min(float64(a.count), 64))
 		}
+		odds += weights.count * math.Min(doublings(a.count), 12)
 		odds += weights.users * doublings(a.users)
 		if a.sources > 8 {
 			odds += weights.addresses * math.Log2(float64(a.sources)/8)

@@ -371,8 +371,12 @@ func (b *Batch) conclude(rec *cybervault.Record, at time.Time, asset string, c l
 	if c.Pattern == login.DistributedGuessing {
 		k.user, k.crowd = c.User, true
 	}
+	behaviour := 0
+	if c.Pattern == login.ServiceProbe {
+		behaviour = c.Total
+	}
 	b.fold(k, at, signal{
-		engine: "login", rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, technique: p.techniques[0], techniques: p.techniques,
+		engine: "login", behaviour: behaviour, rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, technique: p.techniques[0], techniques: p.techniques,
 		first: c.First, add: c.Count, ruleAdd: c.Count, quiet: p.quiet, user: c.User, users: c.Users, sources: c.Sources, unknown: c.Unknown,
 		explanation: explainLogin(c, at), record: rec.Raw,
 	})

@@ -113,7 +113,7 @@ func (p *parser) yearless(s string) (time.Time, bool) {
 
 // tag is "host program[pid]: message"; the host may be missing, the program may
 // stand in brackets of its own, and the colon after those may be missing, too.
-var tag = regexp.MustCompile(`^(?:([^\s:\[\]]+) )?(?:([A-Za-z][\w./-]*)(?:\[(\d+)\])?:|\[([A-Za-z][\w./-]*)\]:?) ?(.*)$`)
+var tag = regexp.MustCompile(`^(?:([^\s:\[\]]+) )?(?:([A-Za-z/][\w./-]*)(?:\[(\d+)\])?:|\[([A-Za-z][\w./-]*)\]:?) ?(.*)$`)
 
 func cutTag(s string) (host, program, pid, message string, ok bool) {
 	m := tag.FindStringSubmatch(s)

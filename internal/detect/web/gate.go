@@ -3,6 +3,8 @@ package web
 import (
 	"strings"
 	"sync"
+
+	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 )
 
 // The gate. Most requests are harmless and repeat each other in parts: the same
@@ -73,6 +75,12 @@ func (in *Inspector) lineClean(method, version, host, target string, referer boo
 	if ok {
 		return clean
 	}
+	// The screen has no view of what rules say of the absence of something: that
+	// is settled by asking about the same request for the plainest path.
+	if target != "/" && in.screens.line(method, target, version, host) && in.lineClean(method, version, host, "/", referer) {
+		in.parts.put(key, true)
+		return true
+	}
 	part := &Request{Method: method, Target: target, Version: version, Headers: [][2]string{{"Host", host}}}
 	if host == "" {
 		part.Headers = nil
@@ -92,9 +100,49 @@ func (in *Inspector) headerClean(name, value string) bool {
 	if ok {
 		return clean
 	}
+	if value != neutralValue && in.screens.header(name, value) && in.headerClean(name, neutralValue) {
+		in.parts.put(key, true)
+		return true
+	}
 	clean = len(in.inspect(&Request{Method: "GET", Target: "/", Headers: [][2]string{{"Host", neutralHost}, {name, value}}})) == 0
 	in.parts.put(key, clean)
 	return clean
+}
+
+const neutralValue = "x"
+
+// screens are the screens of the parts that most requests consist of.
+type screens struct{ path, request, host, agent, referer *screen }
+
+func newScreens() (*screens, error) {
+	rules, err := readRules(coreruleset.FS, ruleFiles)
+	if err != nil {
+		return nil, err
+	}
+	of := func(p screenedPart) *screen { return newScreen(rules, coreruleset.FS, p) }
+	return &screens{path: of(pathPart), request: of(linePart), host: of(hostPart), agent: of(agentPart), referer: of(refererPart)}, nil
+}
+
+// line reports whether a request line without a query certainly matches nothing.
+func (s *screens) line(method, target, version, host string) bool {
+	if s == nil {
+		return false
+	}
+	base := target[strings.LastIndexByte(target, '/')+1:]
+	return s.path.clean(target) && s.path.clean(base) && s.request.clean(method+" "+target+" "+version) && s.host.clean(host)
+}
+
+// header reports whether a header certainly matches nothing.
+func (s *screens) header(name, value string) bool {
+	switch {
+	case s == nil:
+		return false
+	case strings.EqualFold(name, "user-agent"):
+		return s.agent.clean(value)
+	case strings.EqualFold(name, "referer"):
+		return s.referer.clean(value)
+	}
+	return false
 }
 
 // key spells out everything that the verdict depends on, unambiguously.

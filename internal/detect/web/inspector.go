@@ -58,6 +58,7 @@ type Inspector struct {
 	paranoia int
 	parts    *cache[bool]    // is a part of a request, on its own, without a match?
 	requests *cache[[]Match] // what a whole request matched
+	screens  *screens
 	inspects atomic.Int64
 	asked    atomic.Int64
 }
@@ -111,8 +112,14 @@ func New(cfg Config) (*Inspector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the OWASP Core Rule Set: %w", err)
 	}
+	var sc *screens
+	if !cfg.NoGate && cfg.Paranoia == 1 {
+		if sc, err = newScreens(); err != nil {
+			return nil, fmt.Errorf("read the OWASP Core Rule Set: %w", err)
+		}
+	}
 	return &Inspector{
-		waf: waf, gate: !cfg.NoGate, paranoia: cfg.Paranoia,
+		screens: sc, waf: waf, gate: !cfg.NoGate, paranoia: cfg.Paranoia,
 		parts: newCache[bool](cfg.CacheBytes / 2), requests: newCache[[]Match](cfg.CacheBytes / 2),
 	}, nil
 }
