@@ -88,14 +88,14 @@ func eventsTypes(env *Env, f *clientFlags) *cobra.Command {
 				}
 				return printPretty(env.Stdout, raw)
 			}
-			types, raw, err := get[struct {
+			types, _, err := get[struct {
 				Data []json.RawMessage `json:"data"`
 			}](cmd.Context(), c, "/v1/event-types", nil)
 			if err != nil {
 				return err
 			}
 			t := &table{heading: []string{"EVENT TYPE", "SEVERITY", "RAISED WHEN"}}
-			for _, raw = range types.Data {
+			for _, raw := range types.Data {
 				if f.json {
 					if err := printLine(env.Stdout, raw); err != nil {
 						return err
@@ -158,7 +158,7 @@ func readInput(env *Env, name string, limit int64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
+		defer f.Close() //nolint:errcheck // it is only read
 		in = f
 	}
 	content, err := io.ReadAll(io.LimitReader(in, limit+1))

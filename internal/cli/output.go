@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -99,6 +100,9 @@ func (t *table) print(w io.Writer, p palette) error {
 	}
 	var b bytes.Buffer
 	line := func(row []string, colour func(string) string) {
+		for len(row) > 0 && row[len(row)-1] == "" { // no spaces at the end of a line
+			row = row[:len(row)-1]
+		}
 		for i, c := range row {
 			if i < len(row)-1 {
 				c += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)+2)
@@ -118,12 +122,12 @@ func (t *table) print(w io.Writer, p palette) error {
 // details prints names and values, one a line; empty values are left out.
 func details(w io.Writer, p palette, pairs ...string) error {
 	width := 0
-	for i := 0; i < len(pairs); i += 2 {
-		width = max(width, utf8.RuneCountInString(pairs[i]))
+	for pair := range slices.Chunk(pairs, 2) {
+		width = max(width, utf8.RuneCountInString(pair[0]))
 	}
 	var b bytes.Buffer
-	for i := 0; i < len(pairs); i += 2 {
-		name, value := pairs[i], strings.ReplaceAll(clean(pairs[i+1]), "\n", " ")
+	for pair := range slices.Chunk(pairs, 2) {
+		name, value := pair[0], strings.ReplaceAll(clean(pair[1]), "\n", " ")
 		if value == "" {
 			continue
 		}

@@ -19,7 +19,6 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-
 // Queue tells what waits, for the gauges.
 type Queue interface {
 	// Pending counts the deliveries that have not ended.

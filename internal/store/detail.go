@@ -2,7 +2,7 @@ package store
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -45,7 +45,7 @@ func appendText(b []byte, s string) []byte {
 
 func decodeDetail(b []byte, x *cybervault.Exchange) error {
 	if len(b) < 2 || b[0] != detailFormat {
-		return fmt.Errorf("the detail of an attempt is damaged or of an unknown format")
+		return errors.New("the detail of an attempt is damaged or of an unknown format")
 	}
 	x.BodyCut = b[1] != 0
 	r := detailReader{rest: b[2:]}
@@ -57,7 +57,7 @@ func decodeDetail(b []byte, x *cybervault.Exchange) error {
 	}
 	x.Request, x.Answer = r.headers(), r.headers()
 	if r.damaged || len(r.rest) != 0 {
-		return fmt.Errorf("the detail of an attempt is damaged")
+		return errors.New("the detail of an attempt is damaged")
 	}
 	return nil
 }

@@ -17,13 +17,16 @@ type dialect struct {
 	pattern    func(string) string // what contains is given to find a text
 }
 
-var (
-	sqliteDialect = dialect{
+func sqliteDialect() dialect {
+	return dialect{
 		name:     "sqlite",
 		contains: `CAST(e.body AS TEXT) LIKE ? ESCAPE '!'`,
 		pattern:  textPattern,
 	}
-	postgresDialect = dialect{
+}
+
+func postgresDialect() dialect {
+	return dialect{
 		name:       "postgres",
 		numbered:   true,
 		skipLocked: " FOR UPDATE OF d SKIP LOCKED",
@@ -33,7 +36,7 @@ var (
 		contains: `encode(e.body, 'escape') ILIKE ? ESCAPE '!'`,
 		pattern:  escapedPattern,
 	}
-)
+}
 
 // rebind turns ? into $1, $2 … where the database wants them. No SQL of this
 // package has a question mark in a literal.

@@ -31,7 +31,7 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 		// The error may show the password.
 		return cybervault.Invalid("database-url", "cannot be read: use postgres://user:password@host:port/database")
 	}
-	s.dialect = postgresDialect
+	s.dialect = postgresDialect()
 	if s.db, err = sql.Open("pgx", databaseURL); err != nil {
 		return fmt.Errorf("open PostgreSQL: %w", err)
 	}
@@ -46,7 +46,7 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 	if err := migratePostgres(ctx, s.db); err != nil {
 		return err
 	}
-	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg) })
+	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg, s.dialect) })
 	return err
 }
 
@@ -71,18 +71,20 @@ func migratePostgres(ctx context.Context, db *sql.DB) (err error) {
 }
 
 type postgresSession struct {
-	conn *pgx.Conn
-	ctx  context.Context //nolint:containedctx // the running transaction's; a session runs one at a time
+	conn    *pgx.Conn
+	dialect dialect
+	rebound map[string]string // every query in PostgreSQL's form; they are few
+	ctx     context.Context   //nolint:containedctx // the running transaction's; a session runs one at a time
 }
 
-func openPostgresSession(cfg *pgx.ConnConfig) (session, error) {
+func openPostgresSession(cfg *pgx.ConnConfig, d dialect) (session, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	return &postgresSession{conn: conn}, nil
+	return &postgresSession{conn: conn, dialect: d, rebound: map[string]string{}}, nil
 }
 
 func (s *postgresSession) close() {
@@ -142,10 +144,14 @@ func aborted(err error) bool {
 }
 
 func (s *postgresSession) batch(query string, n int, bind func(int, []any) []any) *pgx.Batch {
-	query = postgresDialect.rebind(query)
+	text, ok := s.rebound[query]
+	if !ok {
+		text = s.dialect.rebind(query)
+		s.rebound[query] = text
+	}
 	batch := &pgx.Batch{}
 	for i := range n {
-		batch.Queue(query, bind(i, nil)...)
+		batch.Queue(text, bind(i, nil)...)
 	}
 	return batch
 }

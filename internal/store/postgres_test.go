@@ -18,6 +18,7 @@ import (
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t testing.TB) store.Config {
+		t.Helper()
 		return store.Config{DatabaseURL: testenv.Postgres(t)}
 	})
 }

@@ -157,6 +157,12 @@ FROM deliveries WHERE status < 2`).Scan(&pending, &held)
 // endBatch bounds how many deliveries one transaction ends or frees.
 const endBatch = 1000
 
+const (
+	selectLiving = `SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?`
+	selectHeld   = `SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 1 ORDER BY due_at, id LIMIT ?`
+	freeLeases   = `UPDATE deliveries SET lease_token = 0, due_at = ? WHERE status < 2 AND status = 0 AND lease_token <> 0`
+)
+
 // CancelDelivery ends a delivery that has not ended. An attempt under way is
 // not recorded. CodeNotFound, or CodeConflict when it has ended.
 func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, reason string) error {
@@ -179,7 +185,7 @@ WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micro
 // and returns how many there were.
 func (s *Store) CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error) {
 	return s.inBatches(ctx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
-WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?) AND status < 2`,
+WHERE id IN (`+selectLiving+`) AND status < 2`,
 		func(now time.Time) []any { return []any{reason, micros(now), webhook.Key()} })
 }
 
@@ -188,7 +194,7 @@ WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT
 // oldest go first.
 func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
 	return s.inBatches(ctx, `UPDATE deliveries SET status = 0
-WHERE id IN (SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 1 ORDER BY due_at, id LIMIT ?) AND status = 1`,
+WHERE id IN (`+selectHeld+`) AND status = 1`,
 		func(time.Time) []any { return []any{webhook.Key()} })
 }
 

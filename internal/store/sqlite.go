@@ -37,7 +37,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return cybervault.Invalid("data", "another CyberVault server has %s open: stop it, or choose another data directory", path)
 	}
 	s.unlock = func() { _ = lock.Unlock() }
-	s.dialect = sqliteDialect
+	s.dialect = sqliteDialect()
 	// As SQLite's own builds for Linux do: as durable as fsync, without waiting
 	// for the file's timestamps. Where there is no fdatasync, fsync it is.
 	_, _ = sqlite.Fdatasync(true)
@@ -71,7 +71,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	// No other server can have the file open, so every lease in it is dead.
 	return s.w.do(ctx, func(tx transaction) error {
-		return exec(tx, "UPDATE deliveries SET lease_token = 0, due_at = ? WHERE status = 0 AND lease_token <> 0", micros(s.now()))
+		return exec(tx, freeLeases, micros(s.now()))
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 func TestSQLite(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t testing.TB) store.Config {
+		t.Helper()
 		return store.Config{Path: filepath.Join(t.TempDir(), "data ä%?#", "cybervault.db")}
 	})
 }
@@ -77,7 +78,7 @@ func (x *source) publish(size int) (*cybervault.Publication, error) {
 		},
 		Deliveries: []cybervault.NewDelivery{{
 			ID: cybervault.DeliveryID{UUID: run[1]}, Webhook: x.w.ID, Status: cybervault.DeliveryPending,
-			Lease: cybervault.Lease{Token: int64(run[1].Key()), Until: time.Now().Add(time.Hour)},
+			Lease: cybervault.Lease{Token: run[1].Key(), Until: time.Now().Add(time.Hour)},
 		}},
 	}
 	_, errs := x.s.Publish(context.Background(), []*cybervault.Publication{pub})
@@ -274,12 +275,12 @@ func TestSQLiteReadOnlyFile(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "cybervault-store-") // t.TempDir is closed to others
+	dir, err := os.MkdirTemp("", "cybervault-store-") //nolint:usetesting // the directory of t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // the other user makes the lock file in it
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "cybervault.db")

@@ -93,12 +93,11 @@ func asciiText(text string) string {
 	return b.String()
 }
 
-// The character that escapes % and _ in a pattern is not the backslash, which
-// PostgreSQL's "escape" encoding uses.
-var escapeLike = strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`)
-
-// textPattern is a LIKE pattern that finds s anywhere.
-func textPattern(s string) string { return "%" + escapeLike.Replace(s) + "%" }
+// textPattern is a LIKE pattern that finds s anywhere. The character that escapes
+// % and _ in it is not the backslash, which PostgreSQL's "escape" encoding uses.
+func textPattern(s string) string {
+	return "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(s) + "%"
+}
 
 // escapedPattern is textPattern for a column in PostgreSQL's "escape" encoding:
 // printable ASCII as it is, a backslash doubled, the high bytes in octal.

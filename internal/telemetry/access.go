@@ -18,7 +18,7 @@ type clfClock struct {
 }
 
 func (c *clfClock) parse(s string) (time.Time, bool) {
-	if s == c.text {
+	if s == c.text && s != "" {
 		return c.t, true
 	}
 	t, err := time.Parse(clfLayout, s)

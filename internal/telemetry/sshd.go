@@ -13,6 +13,7 @@ import (
 type sshdForm struct {
 	event string
 	kind  sshdKind
+	part  string // of every message of the form: cheaper to look for than the pattern
 	re    *regexp.Regexp
 }
 
@@ -43,40 +44,40 @@ const (
 // sshdForms are tried in order. The text that a client chooses (user names,
 // banners) is matched so that it cannot pass for the address that follows it.
 var sshdForms = []sshdForm{
-	{cybervault.SSHDAccepted, isSuccess, regexp.MustCompile(`^Accepted (?P<method>\S+) for (?P<user>.*?) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?$`)},
-	{cybervault.SSHDPublicKey, isKeyFailure, regexp.MustCompile(`^Failed (?P<method>publickey|none) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>\S*) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?` + end)},
-	{cybervault.SSHDPassword, isFailure, regexp.MustCompile(`^Failed (?P<method>\S+) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>\S*|<invalid username>) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?` + end)},
-	{cybervault.SSHDPassword, isFailure, regexp.MustCompile(`^Failed (?P<method>\S+) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `(?: ssh\d*)?` + end)},
-	{cybervault.SSHDUnknownUser, isFailure, regexp.MustCompile(`^(?P<unknown>Invalid|Illegal) user (?P<user>.*) from ` + addr + port + end)},
-	{cybervault.SSHDPAM, isFailure, regexp.MustCompile(`^(?:error: )?PAM: (?:(?i:authentication (?:failure|error))|User not known to the underlying authentication module|Permission denied|User account has expired|Maximum number of retries exceeded|Have exhausted maximum number of retries for service) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + `(?: via \S+)?` + end)},
-	{cybervault.SSHDPAMModule, isUnconfirmed, regexp.MustCompile(`^(?:pam_\w+\(sshd:auth\):|PAM (?P<n>\d+) more) authentication failures?;.* rhost=` + addr + `(?:\s+user=(?P<user>.*?))?` + end)},
-	{cybervault.SSHDTooMany, isFailure, regexp.MustCompile(`^(?:error: )?maximum authentication attempts exceeded for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `(?: ssh\d*)?` + end)},
-	{cybervault.SSHDNotAllowed, isFailure, regexp.MustCompile(`^User (?P<user>.*) from ` + addr + ` not allowed because .*$`)},
-	{cybervault.SSHDNotAllowed, isFailure, regexp.MustCompile(`^(?i:ROOT LOGIN REFUSED FROM) ` + addr + port + end)},
-	{cybervault.SSHDNotAllowed, isPending, regexp.MustCompile(`^User (?P<user>.*) not allowed because .*$`)},
-	{cybervault.SSHDRefused, isFailure, regexp.MustCompile(`^refused connect from (?:.* \()?` + addr + `\)?` + port + end)},
-	{cybervault.SSHDDisconnected, isFailure, regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?3: .*: Auth fail` + end)},
-	{cybervault.SSHDDisconnected, isFailure, regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?14: No (?:supported )?authentication methods available` + end)},
-	{cybervault.SSHDDisconnected, isCloseAfter, regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?\d+: .*$`)},
-	{cybervault.SSHDDisconnected, isFailure, regexp.MustCompile(`^Disconnecting (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + `: Change of username or service not allowed: .*$`)},
-	{cybervault.SSHDTooMany, isClose, regexp.MustCompile(`^Disconnecting (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + `: Too many authentication failures` + end)},
-	{cybervault.SSHDTooMany, isPending, regexp.MustCompile(`^Disconnecting: Too many authentication failures(?: for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*?))?` + end)},
-	{cybervault.SSHDDisconnected, isFailure, regexp.MustCompile(`^Connection (?:closed|reset) by (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + end)},
+	{cybervault.SSHDAccepted, isSuccess, "Accepted ", regexp.MustCompile(`^Accepted (?P<method>\S+) for (?P<user>.*?) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?$`)},
+	{cybervault.SSHDPublicKey, isKeyFailure, "Failed ", regexp.MustCompile(`^Failed (?P<method>publickey|none) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>\S*) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?` + end)},
+	{cybervault.SSHDPassword, isFailure, "Failed ", regexp.MustCompile(`^Failed (?P<method>\S+) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>\S*|<invalid username>) from ` + addr + port + `(?: ssh\d*)?(?:: .*)?` + end)},
+	{cybervault.SSHDPassword, isFailure, "Failed ", regexp.MustCompile(`^Failed (?P<method>\S+) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `(?: ssh\d*)?` + end)},
+	{cybervault.SSHDUnknownUser, isFailure, " user ", regexp.MustCompile(`^(?P<unknown>Invalid|Illegal) user (?P<user>.*) from ` + addr + port + end)},
+	{cybervault.SSHDPAM, isFailure, "PAM: ", regexp.MustCompile(`^(?:error: )?PAM: (?:(?i:authentication (?:failure|error))|User not known to the underlying authentication module|Permission denied|User account has expired|Maximum number of retries exceeded|Have exhausted maximum number of retries for service) for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + `(?: via \S+)?` + end)},
+	{cybervault.SSHDPAMModule, isUnconfirmed, "rhost=", regexp.MustCompile(`^(?:pam_\w+\(sshd:auth\):|PAM (?P<n>\d+) more) authentication failures?;.* rhost=` + addr + `(?:\s+user=(?P<user>.*?))?` + end)},
+	{cybervault.SSHDTooMany, isFailure, "maximum auth", regexp.MustCompile(`^(?:error: )?maximum authentication attempts exceeded for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `(?: ssh\d*)?` + end)},
+	{cybervault.SSHDNotAllowed, isFailure, " not allowed because ", regexp.MustCompile(`^User (?P<user>.*) from ` + addr + ` not allowed because .*$`)},
+	{cybervault.SSHDNotAllowed, isFailure, "", regexp.MustCompile(`^(?i:ROOT LOGIN REFUSED FROM) ` + addr + port + end)},
+	{cybervault.SSHDNotAllowed, isPending, " not allowed because ", regexp.MustCompile(`^User (?P<user>.*) not allowed because .*$`)},
+	{cybervault.SSHDRefused, isFailure, "refused connect from ", regexp.MustCompile(`^refused connect from (?:.* \()?` + addr + `\)?` + port + end)},
+	{cybervault.SSHDDisconnected, isFailure, "Received disconnect from ", regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?3: .*: Auth fail` + end)},
+	{cybervault.SSHDDisconnected, isFailure, "Received disconnect from ", regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?14: No (?:supported )?authentication methods available` + end)},
+	{cybervault.SSHDDisconnected, isCloseAfter, "Received disconnect from ", regexp.MustCompile(`^(?:error: )?Received disconnect from ` + addr + port + `: ?\d+: .*$`)},
+	{cybervault.SSHDDisconnected, isFailure, "Disconnecting ", regexp.MustCompile(`^Disconnecting (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + `: Change of username or service not allowed: .*$`)},
+	{cybervault.SSHDTooMany, isClose, "Disconnecting ", regexp.MustCompile(`^Disconnecting (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + `: Too many authentication failures` + end)},
+	{cybervault.SSHDTooMany, isPending, "Disconnecting: ", regexp.MustCompile(`^Disconnecting: Too many authentication failures(?: for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*?))?` + end)},
+	{cybervault.SSHDDisconnected, isFailure, "Connection ", regexp.MustCompile(`^Connection (?:closed|reset) by (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + end)},
 	// The client left without trying: a person who thought better of it.
-	{cybervault.SSHDDisconnected, isCloseAfter, regexp.MustCompile(`^Disconnected from (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + end)},
-	{cybervault.SSHDDisconnected, isClose, regexp.MustCompile(`^(?:Connection (?:closed|reset) by|Disconnected from) ` + addr + port + ` \[preauth\]$`)},
-	{cybervault.SSHDDisconnected, isCloseAfter, regexp.MustCompile(`^(?:Connection (?:closed|reset) by|Disconnected from) ` + addr + port + `$`)},
-	{cybervault.SSHDSilent, isFailure, regexp.MustCompile(`^(?:error: )?Did not receive identification string from ` + addr + port + end)},
-	{cybervault.SSHDProtocol, isFailure, regexp.MustCompile(`^(?:error: )?Bad protocol version identification '.*' from ` + addr + port + end)},
-	{cybervault.SSHDProtocol, isFailure, regexp.MustCompile(`^(?:fatal: )?Unable to negotiate with ` + addr + port + `: no matching .*$`)},
-	{cybervault.SSHDProtocol, isFailure, regexp.MustCompile(`^(?:error: )?banner exchange: Connection from ` + addr + port + `: .*$`)},
-	{cybervault.SSHDProtocol, isFailure, regexp.MustCompile(`^(?:error: )?ssh_dispatch_run_fatal: Connection from (?:(?:authenticating|(?P<unknown>invalid)) user (?P<user>.*) )?` + addr + thePort + `: .*\[preauth\]$`)},
-	{cybervault.SSHDProtocol, isFailure, regexp.MustCompile(`^(?:fatal: )?Timeout before authentication for (?:connection from )?` + addr + port + `(?: to .*)?$`)},
-	{cybervault.SSHDProtocol, isPending, regexp.MustCompile(`^fatal: (?:Read from socket failed: .*|Unable to negotiate a key exchange method.*|no matching .*)$`)},
-	{cybervault.SSHDProtocol, isPending, regexp.MustCompile(`^(?:error: )?kex_exchange_identification: .*$`)},
-	{"", isOpen, regexp.MustCompile(`^Connection from ` + addr + port + `(?: on .*)?$`)},
-	{"", isNothing, regexp.MustCompile(`^SSH: Server;Ltype: \w+;Remote: (?P<ip>[0-9A-Fa-f.:]+)-(?P<port>\d+);.*$`)},
-	{"", isNothing, regexp.MustCompile(`^Postponed \S+ for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `.*$`)},
+	{cybervault.SSHDDisconnected, isCloseAfter, "Disconnected from ", regexp.MustCompile(`^Disconnected from (?:authenticating user|(?P<unknown>invalid user)) (?P<user>.*) ` + addr + thePort + end)},
+	{cybervault.SSHDDisconnected, isClose, "onnect", regexp.MustCompile(`^(?:Connection (?:closed|reset) by|Disconnected from) ` + addr + port + ` \[preauth\]$`)},
+	{cybervault.SSHDDisconnected, isCloseAfter, "onnect", regexp.MustCompile(`^(?:Connection (?:closed|reset) by|Disconnected from) ` + addr + port + `$`)},
+	{cybervault.SSHDSilent, isFailure, "Did not receive ", regexp.MustCompile(`^(?:error: )?Did not receive identification string from ` + addr + port + end)},
+	{cybervault.SSHDProtocol, isFailure, "Bad protocol ", regexp.MustCompile(`^(?:error: )?Bad protocol version identification '.*' from ` + addr + port + end)},
+	{cybervault.SSHDProtocol, isFailure, "Unable to negotiate with ", regexp.MustCompile(`^(?:fatal: )?Unable to negotiate with ` + addr + port + `: no matching .*$`)},
+	{cybervault.SSHDProtocol, isFailure, "banner exchange: ", regexp.MustCompile(`^(?:error: )?banner exchange: Connection from ` + addr + port + `: .*$`)},
+	{cybervault.SSHDProtocol, isFailure, "ssh_dispatch_run_fatal: ", regexp.MustCompile(`^(?:error: )?ssh_dispatch_run_fatal: Connection from (?:(?:authenticating|(?P<unknown>invalid)) user (?P<user>.*) )?` + addr + thePort + `: .*\[preauth\]$`)},
+	{cybervault.SSHDProtocol, isFailure, "Timeout before ", regexp.MustCompile(`^(?:fatal: )?Timeout before authentication for (?:connection from )?` + addr + port + `(?: to .*)?$`)},
+	{cybervault.SSHDProtocol, isPending, "fatal: ", regexp.MustCompile(`^fatal: (?:Read from socket failed: .*|Unable to negotiate a key exchange method.*|no matching .*)$`)},
+	{cybervault.SSHDProtocol, isPending, "kex_exchange_identification: ", regexp.MustCompile(`^(?:error: )?kex_exchange_identification: .*$`)},
+	{"", isOpen, "Connection from ", regexp.MustCompile(`^Connection from ` + addr + port + `(?: on .*)?$`)},
+	{"", isNothing, "SSH: Server;", regexp.MustCompile(`^SSH: Server;Ltype: \w+;Remote: (?P<ip>[0-9A-Fa-f.:]+)-(?P<port>\d+);.*$`)},
+	{"", isNothing, "Postponed ", regexp.MustCompile(`^Postponed \S+ for (?P<unknown>(?:invalid|illegal) user )?(?P<user>.*) from ` + addr + port + `.*$`)},
 }
 
 // sshdConnections remembers, for the connections lately seen, what one line
@@ -135,13 +136,18 @@ func (c *sshdConnections) read(rec *cybervault.Record) {
 	f := rec.Fields
 	message := f[cybervault.FieldMessage]
 	times := 1
-	if m := repeated.FindStringSubmatch(message); m != nil {
-		times, _ = strconv.Atoi(m[1])
-		message = m[2]
+	if strings.HasPrefix(message, "message repeated ") {
+		if m := repeated.FindStringSubmatch(message); m != nil {
+			times, _ = strconv.Atoi(m[1])
+			message = m[2]
+		}
 	}
 	conn := c.of(rec)
 	for i := range sshdForms {
 		form := &sshdForms[i]
+		if !strings.Contains(message, form.part) {
+			continue
+		}
 		m := form.re.FindStringSubmatch(message)
 		if m == nil {
 			continue

@@ -145,13 +145,13 @@ func TestUnreadableLinesSpoilNothing(t *testing.T) {
 	t.Parallel()
 	good := `192.0.2.7 - - [10/Mar/2026:08:12:33 +0000] "GET / HTTP/1.1" 200 1 "-" "-"`
 	text := strings.Join([]string{
-		good,                  // 1
-		"# a comment",         // 2
-		"",                    // 3
-		"no log line",         // 4
-		`{"url": "/cut off`,   // 5
-		good,                  // 6
-		`{"neither": "kind"}`, // 7
+		good,                                // 1
+		"# a comment",                       // 2
+		"",                                  // 3
+		"no log line",                       // 4
+		`{"url": "/cut off`,                 // 5
+		good,                                // 6
+		`{"neither": "kind"}`,               // 7
 		`{"url": 7, "client_ip": "nobody"}`, // 8: a number is taken in its own spelling, the address is not one
 		strings.Repeat("x", 300),            // 9: over the bound set below
 		`{"url":"/a"`,                       // 10: cut off by the next line

@@ -37,16 +37,26 @@ const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 // What the screens look at: the variables of the rules that see the part, and
 // the alphabet. A plus sign needs the space that it may stand for.
 var (
-	pathPart    = screenedPart{[]string{"REQUEST_FILENAME", "REQUEST_BASENAME", "REQUEST_URI", "REQUEST_URI_RAW"}, "/._~-"}
-	linePart    = screenedPart{[]string{"REQUEST_LINE"}, "/._~- "}
-	agentPart   = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:User-Agent"}, " /._;:(),+-"}
-	refererPart = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:Referer"}, "/._~:?=&-"}
-	hostPart    = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:Host"}, ".-:"}
+	pathPart    = screenedPart{[]string{"REQUEST_FILENAME", "REQUEST_BASENAME", "REQUEST_URI", "REQUEST_URI_RAW"}, "/._~-", false}
+	linePart    = screenedPart{[]string{"REQUEST_LINE"}, "/._~- ", false}
+	agentPart   = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:User-Agent"}, " /._;:(),+-", true}
+	refererPart = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:Referer"}, "/._~:?=&-", true}
+	hostPart    = screenedPart{[]string{"REQUEST_HEADERS", "REQUEST_HEADERS:Host"}, ".-:", true}
 )
 
 type screenedPart struct {
-	vars  []string
-	extra string
+	vars   []string
+	extra  string
+	header bool // chains that begin at the parameters are the request line's to judge, see the gate
+}
+
+func allArgs(vars []string) bool {
+	for _, v := range vars {
+		if !strings.HasPrefix(v, "ARGS") {
+			return false
+		}
+	}
+	return true
 }
 
 // newScreen derives the screen of a part from the rules of paranoia level 1.
@@ -74,7 +84,7 @@ func newScreen(rules [][]secRule, files fs.FS, part screenedPart) *screen {
 			}
 			impossible = impossible || !s.possible(r, files)
 		}
-		if link < 0 || impossible {
+		if link < 0 || impossible || part.header && link > 0 && allArgs(chain[0].vars) {
 			continue
 		}
 		t, ok := newTrial(chain[link], files)

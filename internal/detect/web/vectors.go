@@ -39,6 +39,10 @@ var ruleVectors = map[int]vector{
 	934190: {"ssrf", []string{exploit}, 72},
 }
 
+// Rules that know one attack by its own words, beside which general ones match
+// by the way: their vote counts twice.
+var specific = map[int]bool{934110: true, 934120: true, 934190: true, 944100: true, 944110: true, 944120: true, 944130: true, 944150: true, 944151: true, 944152: true}
+
 // What is not CRS's.
 var scanVector = vector{"reconnaissance", []string{"T1595.003"}, 30}
 
@@ -71,6 +75,9 @@ func Verdict(matches []Match) (name string, rank int, technique string) {
 	votes := map[string]int{}
 	for _, m := range matches {
 		votes[m.Vector]++
+		if specific[m.RuleID] {
+			votes[m.Vector]++
+		}
 	}
 	most := 0
 	for _, m := range matches {

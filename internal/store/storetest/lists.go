@@ -1,8 +1,8 @@
 package storetest
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -345,7 +345,7 @@ func deliveriesPaging(f *fixture) {
 			got = append(got, d.ID)
 		}
 		more, q.Before = page.More, page.Rows[len(page.Rows)-1].ID
-		f.publish(f.publication(event{data: fmt.Sprint(len(got))}, waiting(w)))
+		f.publish(f.publication(event{data: strconv.Itoa(len(got))}, waiting(w)))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		f.Errorf("all pages (-want +got):\n%s", diff)

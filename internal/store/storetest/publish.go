@@ -184,10 +184,10 @@ func batchPlaces(f *fixture) {
 	f.publish(old)
 	pubs := make([]*cybervault.Publication, 1000)
 	for i := range pubs {
-		switch {
-		case i == 500:
+		switch i {
+		case 500:
 			pubs[i] = f.publication(event{key: "old"})
-		case i == 700:
+		case 700:
 			pubs[i] = f.publication(event{})
 			pubs[i].Event.ID = old.Event.ID // its row key is taken
 		default:

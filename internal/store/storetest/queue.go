@@ -1,7 +1,7 @@
 package storetest
 
 import (
-	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -459,7 +459,7 @@ func stats(f *fixture) {
 	const n = 50
 	var pubs []*cybervault.Publication
 	for i := range n {
-		pubs = append(pubs, f.publication(event{key: fmt.Sprint(i)}))
+		pubs = append(pubs, f.publication(event{key: strconv.Itoa(i)}))
 	}
 	f.publish(pubs...)
 	after := f.s.Stats()

@@ -1,0 +1,189 @@
+package deliver_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cybervault/cybervault"
+)
+
+// act is one thing that happens to the world, and how long after the one before.
+type act struct {
+	After   time.Duration
+	What    string
+	Webhook int
+	N       int
+}
+
+// Whatever receivers answer, and whatever is done to webhooks, leases, the
+// database, the clock and the server meanwhile: every delivery ends, once, its
+// attempts are counted 1, 2, 3 …, and nothing is left in memory.
+func TestEveryDeliveryEndsExactlyOnce(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		answers := rapid.SliceOfN(rapid.SampledFrom([]string{"ok", "ok", "refuse", "busy", "hang", "slow"}), 1, 12).Draw(rt, "answers")
+		acts := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) act {
+			return act{
+				After: time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "ms")) * time.Millisecond,
+				What: rapid.SampledFrom([]string{
+					"publish", "publish", "publish", "test", "disable", "enable", "unverify", "verify", "steal", "cancel",
+					"break", "recover", "stop", "forward", "reserve", "withdraw", "wake",
+				}).Draw(rt, "what"),
+				Webhook: rapid.IntRange(0, 1).Draw(rt, "webhook"),
+				N:       rapid.IntRange(1, 40).Draw(rt, "n"),
+			}
+		}), 1, 40).Draw(rt, "acts")
+		var failed []string
+		synctest.Test(t, func(t *testing.T) { failed = live(t, answers, acts) })
+		for _, f := range failed {
+			rt.Error(f)
+		}
+	})
+}
+
+// live carries out the acts and reports what is wrong in the end.
+func live(t *testing.T, answers []string, acts []act) (failed []string) {
+	w := newWorld(t, time.Second, 10*time.Second, time.Minute)
+	made := 0
+	receive := func(ctx context.Context, _ int) (cybervault.Exchange, error) {
+		w.net.mu.Lock()
+		made++
+		kind := answers[made%len(answers)]
+		w.net.mu.Unlock()
+		switch kind {
+		case "refuse":
+			return answering(500, 10*time.Millisecond)(ctx, 0)
+		case "busy":
+			return cybervault.Exchange{Status: 503, RetryAfter: 20 * time.Second}, nil
+		case "hang":
+			return silent(ctx, 0)
+		case "slow":
+			return answering(200, 4*time.Second)(ctx, 0)
+		}
+		return answering(200, time.Millisecond)(ctx, 0)
+	}
+	hooks := []*cybervault.Webhook{w.webhook(receive), w.webhook(receive)}
+	var all []cybervault.DeliveryID
+	broken := false
+	reserved := map[cybervault.WebhookID]int{}
+	withdraw := func() {
+		for id, n := range reserved {
+			for range n {
+				w.d.Withdraw(id, 1000)
+			}
+		}
+		clear(reserved)
+	}
+	mend := func() {
+		if broken {
+			w.queue.recover()
+			broken = false
+		}
+	}
+	for _, a := range acts {
+		pass(a.After)
+		hook := hooks[a.Webhook]
+		switch a.What {
+		case "publish":
+			for range a.N {
+				if !broken { // the publisher is refused otherwise
+					all = append(all, w.publish(hook))
+				}
+			}
+		case "test":
+			if !broken {
+				all = append(all, w.commit(hook, []byte(`{}`), true))
+			}
+		case "disable":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookDisabled })
+		case "enable":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
+			w.d.Wake(hook.ID)
+		case "unverify":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Verification = true })
+		case "verify":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Verification = false })
+			w.d.Wake(hook.ID)
+		case "steal": // leases end early, and another node has them when it dies
+			w.queue.mu.Lock()
+			n := a.N
+			for _, r := range w.queue.rows {
+				if n > 0 && r.status == cybervault.DeliveryPending && r.token != 0 {
+					r.token, r.due = -1, w.now().Add(30*time.Second)
+					n--
+				}
+			}
+			w.queue.mu.Unlock()
+		case "cancel":
+			if len(all) > 0 && !broken {
+				id := all[a.N%len(all)]
+				w.queue.end(func(r *row) bool { return r.assignment.Delivery == id })
+				w.d.Drop(w.queue.get(id).assignment.Webhook, id)
+			}
+		case "break":
+			if !broken {
+				w.queue.breakDown()
+				broken = true
+			}
+		case "recover":
+			mend()
+		case "stop":
+			mend()
+			withdraw()
+			w.stop(time.Duration(a.N) * 100 * time.Millisecond)
+			if held := w.d.HeldBytes(); held != 0 {
+				failed = append(failed, fmt.Sprintf("%d bytes held after a stop", held))
+			}
+			w.restart()
+		case "forward":
+			w.clock += time.Duration(a.N) * time.Second
+		case "reserve":
+			for range 50 * a.N {
+				if w.d.Admit(hook.ID, 1000, false) {
+					reserved[hook.ID]++
+				}
+			}
+		case "withdraw":
+			withdraw()
+		case "wake":
+			w.d.Wake(hook.ID)
+		}
+	}
+	mend()
+	withdraw()
+	for _, hook := range hooks {
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status, h.Verification = cybervault.WebhookEnabled, false })
+		w.d.Wake(hook.ID)
+	}
+	pass(time.Hour)
+	for _, id := range all {
+		r := w.queue.get(id)
+		if !r.status.Ended() {
+			failed = append(failed, fmt.Sprintf("%s is stranded: %s, %d attempts, due %v, token %d", id, r.status, r.attempts, r.due.Sub(w.now()), r.token))
+		}
+		ends := 0
+		for i, result := range r.results {
+			if result.Attempt.Number != i+1 {
+				failed = append(failed, fmt.Sprintf("%s: record %d is of attempt %d", id, i, result.Attempt.Number))
+			}
+			if result.Status.Ended() {
+				ends++
+			}
+		}
+		if want := 1; r.status != cybervault.DeliveryCancelled && ends != want {
+			failed = append(failed, fmt.Sprintf("%s is %s and has ended %d times", id, r.status, ends))
+		}
+		if r.status == cybervault.DeliveryCancelled && ends != 0 {
+			failed = append(failed, fmt.Sprintf("%s was cancelled and then ended", id))
+		}
+	}
+	if n, b, res := w.d.Lag(), w.d.HeldBytes(), w.d.Reserved(); n != 0 || b != 0 || res != 0 {
+		failed = append(failed, fmt.Sprintf("left behind: %d deliveries in memory, %d bytes, %d places", n, b, res))
+	}
+	return failed
+}
