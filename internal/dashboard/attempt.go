@@ -53,13 +53,15 @@ func (d *dashboard) attemptView(a *cybervault.Attempt) attemptView {
 	if !a.Succeeded() {
 		v.Badge = badge{"bad", "Failed"}
 		v.Outcome = failureWords(a.Failure, a.Status)
-		v.Error = cutNoted(a.Error, shownInDetail)
+		if a.Failure != cybervault.FailureStatus { // of which the status says all
+			v.Error = sentence(cutNoted(a.Error, shownInDetail))
+		}
 	}
 	body := a.Body
 	if len(body) > cybervault.MaxKeptResponseBodyBytes {
 		body = body[:cybervault.MaxKeptResponseBodyBytes]
 	}
-	v.Body = strings.ToValidUTF8(string(body), "�")
+	v.Body = strings.ReplaceAll(strings.ToValidUTF8(string(body), "�"), "\r\n", "\n")
 	switch {
 	case a.BodyCut || len(body) < len(a.Body):
 		v.BodyNote = "the first " + byteCount(len(body))

@@ -81,7 +81,7 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 		CanReplay: dl.Status.Ended(), CanCancel: !dl.Status.Ended(),
 		Payload: newPayload(event),
 	}
-	v.Meaning = statusMeaning(dl, v.Next)
+	v.Meaning = statusMeaning(dl)
 	if dl.Sequence > 0 {
 		v.Sequence = count(dl.Sequence)
 	}

@@ -155,7 +155,7 @@ func TestDeliveryPage(t *testing.T) {
 	d := s.deliveries(cybervault.DeliveryQuery{})[0]
 	path := "/deliveries/" + d.ID.String()
 	s.get(path).want(t, 200,
-		"Retrying", "the next one is due in", "Attempt 1", "Answered 503 Service Unavailable", "Retry-After", "awselb/2.0", "&lt;center&gt;",
+		"Retrying", "the next one is due <time", "Attempt 1", "Answered 503 Service Unavailable", "Retry-After", "awselb/2.0", "&lt;center&gt;",
 		"Name look-up", "Connect", "TLS", "Waiting for the answer", "X-CyberVault-Signature", "Hook A", "/events/"+e.ID.String(),
 		`<span class="n">0.10</span>`, "curl -sS -X POST &#39;https://a.example.com/in&#39;", `it&#39;\&#39;&#39;s`, "Cancel delivery", "data-live",
 	).without(t, ">Replay<")

@@ -49,15 +49,16 @@ func statusLabel(s cybervault.DeliveryStatus) string {
 	return strings.ToUpper(label[:1]) + label[1:]
 }
 
-// statusMeaning says in a sentence where a delivery stands.
-func statusMeaning(d *cybervault.Delivery, next moment) string {
+// statusMeaning says in a sentence where a delivery stands; the page puts the
+// time of the next attempt after it.
+func statusMeaning(d *cybervault.Delivery) string {
 	switch d.Status {
 	case cybervault.DeliveryPending:
 		switch {
 		case d.Running:
 			return "An attempt is under way."
 		case d.Attempts > 0:
-			return "The last attempt failed; the next one is due " + next.Relative + "."
+			return "The last attempt failed; the next one is due"
 		}
 		return "Waiting for its first attempt."
 	case cybervault.DeliveryHeld:

@@ -108,6 +108,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// endOfConsole is what a test says last.
+const endOfConsole = "end of the test"
+
 // tab is a tab with a profile of its own. What the console says is kept.
 type tab struct {
 	t   *testing.T
@@ -144,7 +147,7 @@ func newTab(t *testing.T, s *server, window size) *tab {
 	go func() {
 		defer close(p.done)
 		for m, err := range messages {
-			if err != nil {
+			if err != nil || m.Text == endOfConsole {
 				return
 			}
 			if m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning || m.IsException() {
@@ -153,8 +156,13 @@ func newTab(t *testing.T, s *server, window size) *tab {
 		}
 	}()
 	t.Cleanup(func() {
-		stop()
+		// Messages come in order: once this one is read, all before it are.
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`console.log("`+endOfConsole+`"), true`)); err != nil {
+			t.Errorf("the console could not be read to its end: %v", err)
+			stop()
+		}
 		<-p.done
+		stop()
 		cancel()
 		for _, line := range p.console {
 			if !p.excused(line) {

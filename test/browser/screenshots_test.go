@@ -16,10 +16,16 @@ import (
 
 // TestScreenshots writes a picture of every page, in both themes, wide and as
 // on a phone: go test ./test/browser -run Screenshots -args -screenshots DIR.
-// Without the flag it only walks through the pages.
+// Without the flag it only walks through the pages. The picture in the README,
+// docs/images/dashboard.png, is readme-light-1440.png with 224 colours, no dithering and no
+// metadata (ImageMagick: convert -strip +dither -colors 224).
 func TestScreenshots(t *testing.T) {
 	seeded, empty := newServer(t), newServer(t, func(c *dashboard.Config) { c.Dev = true })
 	seeded.fake.Seed()
+	readme := newTab(t, seeded, size{1440, 968})
+	readme.run(dark(false))
+	readme.login()
+	readme.shoot("readme", "light", wide)
 	for _, window := range []size{wide, phone} {
 		for _, theme := range []string{"light", "dark"} {
 			full := newTab(t, seeded, window)
