@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -21,6 +22,8 @@ type accessFigures struct {
 	Unreadable       int      `json:"unreadable"`
 	GatedPerSecond   float64  `json:"gated_lines_per_s"`
 	UngatedPerSecond float64  `json:"ungated_lines_per_s"`
+	GatedCPU         float64  `json:"gated_cpu_us_per_line"` // processor time, which other work on the machine does not change much
+	UngatedCPU       float64  `json:"ungated_cpu_us_per_line"`
 	GatedAsked       int64    `json:"gated_rule_set_asked"`
 	UngatedAsked     int64    `json:"ungated_rule_set_asked"`
 	LostByGate       int      `json:"verdicts_changed_by_gate"`
@@ -34,14 +37,14 @@ func evalAccess(ctx context.Context, dir string) (accessFigures, error) {
 	if err != nil {
 		return out, err
 	}
-	measure := func(noGate bool) (perSecond float64, asked int64, findings []cybervault.Finding, e *detect.Engine, err error) {
+	measure := func(noGate bool) (perSecond, cpu float64, asked int64, findings []cybervault.Finding, e *detect.Engine, err error) {
 		if e, err = detect.New(detect.Config{NoGate: noGate}); err != nil {
 			return
 		}
 		if err = e.Warm(); err != nil {
 			return
 		}
-		start := time.Now()
+		start, used := time.Now(), cpuTime()
 		b := e.Begin(cybervault.WorkspaceID{})
 		sum, err := telemetry.Parse(ctx, bytes.NewReader(log), telemetry.Options{Source: "access.log"}, func(rec *cybervault.Record) error {
 			return b.Add(ctx, rec)
@@ -53,16 +56,17 @@ func evalAccess(ctx context.Context, dir string) (accessFigures, error) {
 			return
 		}
 		perSecond = float64(sum.Records) / time.Since(start).Seconds()
+		cpu = float64((cpuTime() - used).Microseconds()) / float64(sum.Records)
 		out.Records, out.Unreadable = sum.Records, sum.Unreadable
 		asked = e.Stats().RuleSetAsked
 		return
 	}
 	var gated, ungated *detect.Engine
 	var findings []cybervault.Finding
-	if out.GatedPerSecond, out.GatedAsked, findings, gated, err = measure(false); err != nil {
+	if out.GatedPerSecond, out.GatedCPU, out.GatedAsked, findings, gated, err = measure(false); err != nil {
 		return out, err
 	}
-	if out.UngatedPerSecond, out.UngatedAsked, _, ungated, err = measure(true); err != nil {
+	if out.UngatedPerSecond, out.UngatedCPU, out.UngatedAsked, _, ungated, err = measure(true); err != nil {
 		return out, err
 	}
 	for _, f := range findings {
@@ -98,6 +102,15 @@ func evalAccess(ctx context.Context, dir string) (accessFigures, error) {
 		return nil
 	})
 	return out, err
+}
+
+// cpuTime is the processor time that this process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func sameRules(a, b []web.Match) bool {
