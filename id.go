@@ -213,10 +213,10 @@ func truncate(s string, n int) string {
 // lives, even when the clock goes back or more than 4,096 are asked for in one
 // millisecond (it then runs ahead of the clock). Safe for concurrent use.
 type IDSource struct {
-	node uint64
-	now  func() time.Time
+	now func() time.Time
 
 	mu   sync.Mutex
+	node uint64
 	last uint64 // milliseconds and counter of the last id, as one number
 }
 
@@ -226,6 +226,13 @@ type IDSource struct {
 // between two runs cannot make a key again. now is the clock.
 func NewIDSource(node uint8, after int64, now func() time.Time) *IDSource {
 	return &IDSource{node: uint64(node), now: now, last: uint64(after) >> nodeBits}
+}
+
+// SetNode changes the node number of what is minted from now on.
+func (s *IDSource) SetNode(node uint8) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.node = uint64(node)
 }
 
 // KeyStep is the distance between the Keys of two ids minted in one run.
@@ -241,10 +248,11 @@ func (s *IDSource) NextRun(n int) []UUID {
 	s.mu.Lock()
 	first := max(at, s.last+1)
 	s.last = first + uint64(n) - 1
+	node := s.node
 	s.mu.Unlock()
 	run := make([]UUID, n)
 	for i := range run {
-		run[i] = UUIDFromParts(int64((first+uint64(i))<<nodeBits|s.node), int64(rand.Uint64()&restMask))
+		run[i] = UUIDFromParts(int64((first+uint64(i))<<nodeBits|node), int64(rand.Uint64()&restMask))
 	}
 	return run
 }

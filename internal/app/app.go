@@ -84,7 +84,8 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if err != nil {
 		return nil, err
 	}
-	ids := cybervault.NewIDSource(0, last, time.Now)
+	ids := cybervault.NewIDSource(a.store.Node(), last, time.Now)
+	a.store.FollowNode(ids.SetNode)
 	if a.workspace, err = a.store.Workspace(ctx, cybervault.NewID[cybervault.WorkspaceID](ids), firstWorkspace); err != nil {
 		return nil, err
 	}

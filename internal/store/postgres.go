@@ -46,8 +46,14 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 	if err := migratePostgres(ctx, s.db); err != nil {
 		return err
 	}
-	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg, s.dialect) })
-	return err
+	if s.place, err = takePlace(ctx, cfg, s.log); err != nil {
+		return err
+	}
+	if s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg, s.dialect) }); err != nil {
+		s.place.leave()
+		return err
+	}
+	return s.freeOwnLeases(ctx)
 }
 
 // migrationLock is the advisory lock that nodes which start at once queue up

@@ -44,6 +44,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	unlock  func()
+	place   *place // among the nodes that share a PostgreSQL database; nil on SQLite
 	stale   atomic.Int64
 	// overviewRows bounds how many rows of a table an overview counts.
 	overviewRows int64
@@ -87,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // fail with CodeUnavailable.
 func (s *Store) Close() error {
 	s.w.close()
+	if s.place != nil {
+		s.place.leave()
+	}
 	err := s.db.Close()
 	s.unlock()
 	if err != nil {
