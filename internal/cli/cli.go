@@ -95,6 +95,7 @@ func commands(env *Env) []*cobra.Command {
 	return []*cobra.Command{
 		newServe(env),
 		newDemo(env),
+		newAnalyze(env),
 		newBench(env),
 		newTrigger(env),
 		newEvents(env),

@@ -137,6 +137,15 @@ func details(w io.Writer, p palette, pairs ...string) error {
 	return err
 }
 
+// marshalPlain is json.Marshal that leaves <, > and & as they are.
+func marshalPlain(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
+
 // printLine prints a JSON value on one line, otherwise as it is.
 func printLine(w io.Writer, raw []byte) error {
 	var b bytes.Buffer
