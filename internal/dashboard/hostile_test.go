@@ -68,9 +68,11 @@ func hostileSite(t *testing.T) *site {
 func (s *site) paths() []string {
 	s.t.Helper()
 	list := []string{"/", "/?span=7d", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys"}
-	for _, q := range []string{"q", "event", "webhook", "status", "since", "until", "before", "span", "done", "page", "next"} {
-		query := "?" + q + "=" + url.QueryEscape(hostile)
-		list = append(list, "/deliveries"+query, "/events"+query, "/"+query, hooks+query, "/login"+query, "/nowhere"+query)
+	for _, q := range []string{
+		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
+		"/events?q", "/events?until", "/?span", "/?done", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
+	} {
+		list = append(list, q+"="+url.QueryEscape(hostile))
 	}
 	list = append(list, "/"+url.PathEscape(hostile), "/deliveries/"+url.PathEscape(hostile), "/events/"+url.PathEscape(hostile))
 	for _, w := range s.hooks() {
