@@ -40,7 +40,7 @@ func lines(n int, of func(i int) string) *strings.Reader {
 func TestOneAttackIsOneEvent(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, detect.Config{})
-	const n = 5000
+	const n = 600
 	fs := feed(t, e, wsA, "web", lines(n, func(i int) string {
 		return line(time.Duration(i)*time.Second, "203.0.113.5", fmt.Sprintf("/item?id=%d%%27%%20OR%%20%%271%%27=%%271", i), 200)
 	}))

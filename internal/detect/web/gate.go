@@ -50,7 +50,7 @@ func (in *Inspector) clean(r *Request) bool {
 			}
 		}
 	}
-	if !in.lineClean(r.Method, r.Version, host, r.Target, referer) {
+	if !in.lineClean(r.Method, r.Version, host, r.Target, referer, true) {
 		return false
 	}
 	for _, h := range r.Headers {
@@ -64,22 +64,37 @@ func (in *Inspector) clean(r *Request) bool {
 	return true
 }
 
-// lineClean judges the request line and Host.
-func (in *Inspector) lineClean(method, version, host, target string, referer bool) bool {
+// verdict is what is known of a part.
+type verdict uint8
+
+const (
+	seen  verdict = iota + 1 // once, in a request that was asked about as a whole
+	clean                    // matches nothing
+	dirty
+)
+
+// lineClean judges the request line and Host. A line that the screen does not
+// know is not asked about when it is first seen, but the whole request is: the
+// lines of a scan are all different, and would each be asked about twice.
+func (in *Inspector) lineClean(method, version, host, target string, referer, first bool) bool {
 	kind := "line"
 	if referer {
 		kind = "line+referer"
 	}
 	key := strings.Join([]string{kind, method, version, host, target}, "\x00")
-	clean, ok := in.parts.get(key)
-	if ok {
-		return clean
+	known, ok := in.parts.get(key)
+	if ok && known != seen {
+		return known == clean
 	}
 	// The screen has no view of what rules say of the absence of something: that
 	// is settled by asking about the same request for the plainest path.
-	if target != "/" && in.screens.line(method, target, version, host) && in.lineClean(method, version, host, "/", referer) {
-		in.parts.put(key, true)
+	if target != "/" && in.screens.line(method, target, version, host) && in.lineClean(method, version, host, "/", referer, false) {
+		in.parts.put(key, clean)
 		return true
+	}
+	if first && !ok {
+		in.parts.put(key, seen)
+		return false
 	}
 	part := &Request{Method: method, Target: target, Version: version, Headers: [][2]string{{"Host", host}}}
 	if host == "" {
@@ -88,25 +103,29 @@ func (in *Inspector) lineClean(method, version, host, target string, referer boo
 	if referer {
 		part.Headers = append(part.Headers, [2]string{"Referer", neutralReferer})
 	}
-	clean = len(in.inspect(part)) == 0
-	in.parts.put(key, clean)
-	return clean
+	return in.remember(key, in.inspect(part))
+}
+
+func (in *Inspector) remember(key string, matches []Match) bool {
+	v := clean
+	if len(matches) > 0 {
+		v = dirty
+	}
+	in.parts.put(key, v)
+	return v == clean
 }
 
 // headerClean judges one header.
 func (in *Inspector) headerClean(name, value string) bool {
 	key := "header\x00" + name + "\x00" + value
-	clean, ok := in.parts.get(key)
-	if ok {
-		return clean
+	if known, ok := in.parts.get(key); ok {
+		return known == clean
 	}
 	if value != neutralValue && in.screens.header(name, value) && in.headerClean(name, neutralValue) {
-		in.parts.put(key, true)
+		in.parts.put(key, clean)
 		return true
 	}
-	clean = len(in.inspect(&Request{Method: "GET", Target: "/", Headers: [][2]string{{"Host", neutralHost}, {name, value}}})) == 0
-	in.parts.put(key, clean)
-	return clean
+	return in.remember(key, in.inspect(&Request{Method: "GET", Target: "/", Headers: [][2]string{{"Host", neutralHost}, {name, value}}}))
 }
 
 const neutralValue = "x"
@@ -204,6 +223,7 @@ func (c *cache[V]) put(key string, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.newer[key]; ok {
+		c.newer[key] = v
 		return
 	}
 	if c.size += int64(len(key)) + entryCost; c.size > c.limit {

@@ -56,7 +56,7 @@ type Inspector struct {
 	waf      coraza.WAF
 	gate     bool
 	paranoia int
-	parts    *cache[bool]    // is a part of a request, on its own, without a match?
+	parts    *cache[verdict] // on parts of requests, each on its own
 	requests *cache[[]Match] // what a whole request matched
 	screens  *screens
 	inspects atomic.Int64
@@ -120,7 +120,7 @@ func New(cfg Config) (*Inspector, error) {
 	}
 	return &Inspector{
 		screens: sc, waf: waf, gate: !cfg.NoGate, paranoia: cfg.Paranoia,
-		parts: newCache[bool](cfg.CacheBytes / 2), requests: newCache[[]Match](cfg.CacheBytes / 2),
+		parts: newCache[verdict](cfg.CacheBytes / 2), requests: newCache[[]Match](cfg.CacheBytes / 2),
 	}, nil
 }
 

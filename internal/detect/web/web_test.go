@@ -179,7 +179,7 @@ func TestGateIsSound(t *testing.T) {
 		if len(want) > 0 {
 			matching++
 		}
-		for range 2 { // the second time from the cache
+		for range 3 { // when first seen, when seen again, from the cache
 			if got := gated.Inspect(r); ids(got) != ids(want) {
 				t.Fatalf("%+v: with the gate %q, without %q", r, ids(got), ids(want))
 			}
