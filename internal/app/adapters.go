@@ -8,6 +8,7 @@ import (
 	"github.com/cybervault/cybervault/internal/deliver"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/outbound"
+	"github.com/cybervault/cybervault/internal/router"
 )
 
 // Stages declare what they need in their own words; these few types translate
@@ -24,6 +25,31 @@ func (s sender) Do(ctx context.Context, r *deliver.Request) (cybervault.Exchange
 type destinations struct{ *outbound.Client }
 
 func (destinations) CheckCACertificate(pem string) error { return outbound.CheckCACertificate(pem) }
+
+// apiWebhooks is router as the API wants it: whoever switches verification on by
+// a program is sent the test payload at once. The dashboard asks for it itself,
+// and shows the answer.
+type apiWebhooks struct{ *router.Router }
+
+func (w apiWebhooks) CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
+	hook, err := w.Router.CreateWebhook(ctx, ws, change)
+	if err == nil {
+		w.StartVerification(nil, hook)
+	}
+	return hook, err
+}
+
+func (w apiWebhooks) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
+	before, err := w.Webhook(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	hook, err := w.Router.UpdateWebhook(ctx, ws, id, change)
+	if err == nil {
+		w.StartVerification(before, hook)
+	}
+	return hook, err
+}
 
 // dashboardKeys is access as the dashboard wants it.
 type dashboardKeys struct{ *access.Access }

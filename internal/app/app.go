@@ -125,13 +125,13 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
 		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Keys: dashboardKeys{a.access},
-		Sessions: a.access, Changes: a.changes, Dev: a.cfg.Dev, Version: version, Logger: a.log,
+		Sessions: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Catalogue: types, Telemetry: a.pipeline,
 		Keys: a.access, Health: a, Metrics: metrics.Handler(), Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{

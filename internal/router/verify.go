@@ -46,9 +46,14 @@ func (r *Router) markVerified(ctx context.Context, tested *cybervault.Webhook, a
 	}
 }
 
-func (r *Router) verifyInBackground(w *cybervault.Webhook) {
+// StartVerification sends the test payload, without waiting for the answer, to a
+// webhook that a change has left waiting for it. before is nil for a new one.
+func (r *Router) StartVerification(before, w *cybervault.Webhook) {
 	if !w.Held() || !w.Live() {
 		return
+	}
+	if before != nil && before.Held() && before.Live() && before.URL == w.URL && before.CACertificate == w.CACertificate {
+		return // it was waiting already
 	}
 	r.later(func() {
 		_, err := r.VerifyWebhook(r.ctx, w.Workspace, w.ID)

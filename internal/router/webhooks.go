@@ -39,8 +39,9 @@ func noWebhook(id cybervault.WebhookID) error {
 	return cybervault.Errorf(cybervault.CodeNotFound, "there is no webhook %s in this workspace", id)
 }
 
-// CreateWebhook adds a webhook with a new secret. With Verification on it is
-// sent the test payload at once, and its deliveries are held until it accepts.
+// CreateWebhook adds a webhook with a new secret. With Verification on its
+// deliveries are held until it accepts the test payload, which is the caller's to
+// ask for: StartVerification, or VerifyWebhook where somebody waits.
 func (r *Router) CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
 	now := r.cfg.Now().UTC().Truncate(time.Microsecond)
 	w := &cybervault.Webhook{
@@ -54,7 +55,6 @@ func (r *Router) CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, c
 	if err := r.save(ctx, nil, w); err != nil {
 		return nil, err
 	}
-	r.verifyInBackground(w)
 	return w, nil
 }
 
@@ -79,9 +79,6 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 		r.freeHeld(ctx, id)
 	}
 	r.dispatcher.Wake(id)
-	if !old.Held() || !old.Live() || w.URL != old.URL || w.CACertificate != old.CACertificate {
-		r.verifyInBackground(&w)
-	}
 	return &w, nil
 }
 
