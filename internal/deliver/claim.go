@@ -71,7 +71,7 @@ func (l *lane) refill() {
 	if room == 0 {
 		return // a worker asks again with each attempt
 	}
-	l.claiming = true
+	l.claiming, l.overflow = true, false
 	l.d.workers.Go(func() { l.claim(room, held) })
 }
 
