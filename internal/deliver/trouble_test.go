@@ -240,7 +240,7 @@ func TestEnablingWhileLeasesAreGivenBack(t *testing.T) {
 		}
 		pass(900 * time.Millisecond)
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookDisabled })
-		w.queue.commit = 500 * time.Millisecond
+		w.queue.slow = 500 * time.Millisecond
 		pass(101 * time.Millisecond) // the workers find it disabled and begin to release
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
 		w.d.Wake(hook.ID)
@@ -392,6 +392,35 @@ func TestWithdrawGivesThePlaceBack(t *testing.T) {
 			t.Errorf("the delivery that waited for a place is %s", r.status)
 		}
 		w.nothingHeld()
+	})
+}
+
+// After a start the first alarm comes from the sweep, the others from what each
+// claim finds out.
+func TestRetriesComeInTimeAfterARestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.webhook(answering(200, 0))
+		w.stop(0)
+		begin := time.Now()
+		waits := []time.Duration{5 * time.Second, 12 * time.Second, 13 * time.Second, 25 * time.Second}
+		for _, wait := range waits {
+			run := w.ids.NextRun(2)
+			id := cybervault.DeliveryID{UUID: run[1]}
+			w.queue.rows[id] = &row{assignment: cybervault.Assignment{Delivery: id, Webhook: hook.ID}, status: cybervault.DeliveryPending, attempts: 3, due: w.now().Add(wait)}
+		}
+		w.restart()
+		pass(deliver.SweepEvery - time.Second)
+		got := w.net.got(hook.URL)
+		if len(got) != len(waits) {
+			t.Fatalf("%d attempts before the first sweep, want %d", len(got), len(waits))
+		}
+		for i, wait := range waits {
+			if late := got[i].at.Sub(begin) - wait; late < 0 || late > 20*time.Millisecond || got[i].headers["X-CyberVault-Attempt"] != "4" {
+				t.Errorf("retry %d was made %v late, as attempt %s", i, late, got[i].headers["X-CyberVault-Attempt"])
+			}
+		}
 	})
 }
 

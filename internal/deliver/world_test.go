@@ -29,6 +29,7 @@ type row struct {
 type memQueue struct {
 	now    func() time.Time
 	commit time.Duration
+	slow   time.Duration // more that a release takes
 
 	mu       sync.Mutex
 	rows     map[cybervault.DeliveryID]*row
@@ -166,6 +167,9 @@ func (q *memQueue) finish(r *cybervault.Result) error {
 }
 
 func (q *memQueue) Release(_ context.Context, assignments []*cybervault.Assignment) error {
+	if q.slow > 0 {
+		<-time.After(q.slow)
+	}
 	return q.transact(func() {
 		for _, a := range assignments {
 			if d := q.rows[a.Delivery]; d.status == cybervault.DeliveryPending && d.token == a.Lease.Token {

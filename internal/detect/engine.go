@@ -291,7 +291,11 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	if source == "" {
 		return
 	}
-	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: f[cybervault.FieldWebStem], Status: status, Told: len(matches) > 0, Time: at})
+	path := f[cybervault.FieldWebStem]
+	if path == "" {
+		path = f[cybervault.FieldWebURI] // no HTTP request
+	}
+	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: path, Status: status, Told: len(matches) > 0, Time: at})
 	if scan == nil {
 		return
 	}

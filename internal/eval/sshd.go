@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,5 +116,5 @@ func percent(part, whole int) float64 {
 	if whole == 0 {
 		return 0
 	}
-	return float64(part*10000/whole) / 100
+	return math.Round(float64(part)*1e4/float64(whole)) / 100
 }

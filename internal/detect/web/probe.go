@@ -18,14 +18,14 @@ const (
 // not served, so that an administrator's own tools do not count.
 //
 // A person or a crawler that follows a stale link asks for one or two paths that
-// look sensitive (an old wp-login.php); four different ones within ten minutes
-// are a list. Paths that nobody links to (.env, .git/config) weigh double.
+// look sensitive (an old wp-login.php); three different ones within ten minutes,
+// none of which is there, are a list. Paths that nobody links to (.env, .git/config) weigh double.
 //
 // Forced browsing is asking for many paths that are not there, whatever they
 // are called: forty different ones in two minutes, nine requests in ten
 // unanswered. A crawler with a stale sitemap is slower, and finds most pages.
 const (
-	sensitiveWeight = 4
+	sensitiveWeight = 3
 	sensitiveWindow = 10 * time.Minute
 	forcedPaths     = 40
 	forcedShare     = 0.9
