@@ -106,7 +106,7 @@ func (p *place) tell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.follow != nil {
-		p.follow(uint8(p.number.Load())) //nolint:gosec // less than maxNodes
+		p.follow(uint8(p.number.Load()))
 	}
 }
 
@@ -120,7 +120,7 @@ func (s *Store) Node() uint8 {
 	if s.place == nil {
 		return 0
 	}
-	return uint8(s.place.number.Load()) //nolint:gosec // less than maxNodes
+	return uint8(s.place.number.Load())
 }
 
 // FollowNode names a function that is told of the number whenever the node had

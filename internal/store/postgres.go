@@ -53,7 +53,12 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 		s.place.leave()
 		return err
 	}
-	return s.freeOwnLeases(ctx)
+	if err := s.freeOwnLeases(ctx); err != nil {
+		s.w.close()
+		s.place.leave()
+		return err
+	}
+	return nil
 }
 
 // migrationLock is the advisory lock that nodes which start at once queue up
