@@ -141,7 +141,7 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 			}
 			w.restart()
 		case "forward":
-			w.clock += time.Duration(a.N) * time.Second
+			w.clock.Add(int64(time.Duration(a.N) * time.Second))
 		case "reserve":
 			for range 50 * a.N {
 				if w.d.Admit(hook.ID, 1000, false) {

@@ -22,7 +22,7 @@ func TestALeaseThatIsTooShortIsNotTried(t *testing.T) {
 		if !w.d.Admit(hook.ID, len(a.Body), false) {
 			t.Fatal("not admitted")
 		}
-		w.queue.rows[a.Delivery] = &row{assignment: *a, status: cybervault.DeliveryPending, due: a.Lease.Until, token: a.Lease.Token}
+		w.queue.put(*a, 0, a.Lease.Until, a.Lease.Token)
 		w.d.Dispatch([]*cybervault.Assignment{a})
 		pass(time.Second)
 		r := w.queue.get(a.Delivery)
@@ -51,8 +51,9 @@ func TestASlowReceiverNeverOutlivesALease(t *testing.T) {
 		if got := w.queue.count(cybervault.DeliveryDelivered); got != n {
 			t.Errorf("%d delivered, want %d", got, n)
 		}
-		if got := len(w.net.got(hook.URL)); got != n || w.queue.stale != 0 {
-			t.Errorf("%d attempts for %d deliveries, %d stale results", got, n, w.queue.stale)
+		_, stale, _ := w.queue.counts()
+		if got := len(w.net.got(hook.URL)); got != n || stale != 0 {
+			t.Errorf("%d attempts for %d deliveries, %d stale results", got, n, stale)
 		}
 		// 32 at once, 4.9 s each: 230 s. What is given back is claimed again at
 		// once, so it takes hardly longer.
@@ -72,8 +73,7 @@ func TestALostNodesLeaseIsTakenOver(t *testing.T) {
 		run := w.ids.NextRun(2)
 		id := cybervault.DeliveryID{UUID: run[1]}
 		until := w.now().Add(deliver.LeaseDuration)
-		w.queue.rows[id] = &row{assignment: cybervault.Assignment{Delivery: id, Event: cybervault.EventID{UUID: run[0]}, Webhook: hook.ID, Body: []byte(`{}`)},
-			status: cybervault.DeliveryPending, due: until, token: 4711}
+		w.queue.put(cybervault.Assignment{Delivery: id, Event: cybervault.EventID{UUID: run[0]}, Webhook: hook.ID, Body: []byte(`{}`)}, 0, until, 4711)
 		pass(deliver.LeaseDuration - time.Second)
 		if n := len(w.net.got(hook.URL)); n != 0 {
 			t.Fatalf("tried %d times while another node holds the lease", n)
@@ -96,7 +96,8 @@ func TestAStaleResultIsRefusedAndHarmless(t *testing.T) {
 		w.queue.rows[id].token, w.queue.rows[id].due = 99, w.now().Add(10*time.Second)
 		w.queue.mu.Unlock()
 		pass(2 * time.Second)
-		if r := w.queue.get(id); r.status != cybervault.DeliveryPending || len(r.results) != 0 || w.queue.stale != 1 {
+		_, stale, _ := w.queue.counts()
+		if r := w.queue.get(id); r.status != cybervault.DeliveryPending || len(r.results) != 0 || stale != 1 {
 			t.Errorf("a stale result left the delivery %s with %d attempts", r.status, len(r.results))
 		}
 		pass(time.Minute) // nor is the delivery lost to this node when the other one dies
@@ -126,8 +127,8 @@ func TestStopWaitsAndGivesLeasesBack(t *testing.T) {
 		if n := w.queue.count(cybervault.DeliveryDelivered); n != running {
 			t.Errorf("%d delivered, want the %d that were under way", n, running)
 		}
-		if w.queue.released != 100-running {
-			t.Errorf("%d leases given back, want %d", w.queue.released, 100-running)
+		if released, _, _ := w.queue.counts(); released != 100-running {
+			t.Errorf("%d leases given back, want %d", released, 100-running)
 		}
 		w.nothingHeld()
 
@@ -183,7 +184,7 @@ func TestDispatchAfterStopGivesTheLeaseBack(t *testing.T) {
 		a := &cybervault.Assignment{Delivery: cybervault.DeliveryID{UUID: run[1]}, Webhook: hook.ID, Attempt: 1, Body: []byte(`{}`)}
 		w.d.Admit(hook.ID, len(a.Body), false)
 		a.Lease = w.d.NewLease()
-		w.queue.rows[a.Delivery] = &row{assignment: *a, status: cybervault.DeliveryPending, due: a.Lease.Until, token: a.Lease.Token}
+		w.queue.put(*a, 0, a.Lease.Until, a.Lease.Token)
 		w.stop(0)
 		w.d.Dispatch([]*cybervault.Assignment{a})
 		if r := w.queue.get(a.Delivery); r.token != 0 {
@@ -240,7 +241,7 @@ func TestEnablingWhileLeasesAreGivenBack(t *testing.T) {
 		}
 		pass(900 * time.Millisecond)
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookDisabled })
-		w.queue.slow = 500 * time.Millisecond
+		w.queue.slow.Store(int64(500 * time.Millisecond))
 		pass(101 * time.Millisecond) // the workers find it disabled and begin to release
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
 		w.d.Wake(hook.ID)
@@ -333,7 +334,7 @@ func TestADatabaseInTrouble(t *testing.T) {
 		w.queue.breakDown()
 		up.Store(true)
 		pass(10 * time.Minute)
-		if n := w.queue.refused; n < 20 || n > 200 {
+		if _, _, n := w.queue.counts(); n < 20 || n > 200 {
 			t.Errorf("a database in trouble was asked %d times in ten minutes", n)
 		}
 		w.queue.recover()
@@ -408,7 +409,7 @@ func TestRetriesComeInTimeAfterARestart(t *testing.T) {
 		for _, wait := range waits {
 			run := w.ids.NextRun(2)
 			id := cybervault.DeliveryID{UUID: run[1]}
-			w.queue.rows[id] = &row{assignment: cybervault.Assignment{Delivery: id, Webhook: hook.ID}, status: cybervault.DeliveryPending, attempts: 3, due: w.now().Add(wait)}
+			w.queue.put(cybervault.Assignment{Delivery: id, Webhook: hook.ID}, 3, w.now().Add(wait), 0)
 		}
 		w.restart()
 		pass(deliver.SweepEvery - time.Second)
@@ -434,7 +435,7 @@ func TestAnAlarmMovesEarlier(t *testing.T) {
 		w.d.WakeAt(hook.ID, w.now().Add(15*time.Second))
 		run := w.ids.NextRun(2)
 		id := cybervault.DeliveryID{UUID: run[1]}
-		w.queue.rows[id] = &row{assignment: cybervault.Assignment{Delivery: id, Webhook: hook.ID}, status: cybervault.DeliveryPending, due: w.now().Add(10 * time.Second)}
+		w.queue.put(cybervault.Assignment{Delivery: id, Webhook: hook.ID}, 0, w.now().Add(10*time.Second), 0)
 		pass(10*time.Second + 10*time.Millisecond)
 		if r := w.queue.get(id); r.status != cybervault.DeliveryDelivered {
 			t.Errorf("at its time the delivery is %s", r.status)
@@ -456,7 +457,7 @@ func TestTheClockIsSet(t *testing.T) {
 				w.publish(slow)
 			}
 			pass(500 * time.Millisecond)
-			w.clock = step
+			w.clock.Store(int64(step))
 			pass(deliver.SweepEvery + 10*time.Second)
 			if step < 0 { // what is due by the wall clock waits for the wall clock
 				pass(-step)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type row struct {
 type memQueue struct {
 	now    func() time.Time
 	commit time.Duration
-	slow   time.Duration // more that a release takes
+	slow   atomic.Int64 // nanoseconds more that a release takes
 
 	mu       sync.Mutex
 	rows     map[cybervault.DeliveryID]*row
@@ -37,7 +38,6 @@ type memQueue struct {
 	trouble  chan struct{} // not nil: refuses; closed when it is over
 	refused  int
 	stale    int
-	claims   int
 	released int
 	records  sync.WaitGroup // results on their way
 }
@@ -78,7 +78,6 @@ func (q *memQueue) recover() {
 
 func (q *memQueue) Claim(_ context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, err error) {
 	err = q.transact(func() {
-		q.claims++
 		now := q.now()
 		var due []*row
 		for _, r := range q.rows {
@@ -167,9 +166,7 @@ func (q *memQueue) finish(r *cybervault.Result) error {
 }
 
 func (q *memQueue) Release(_ context.Context, assignments []*cybervault.Assignment) error {
-	if q.slow > 0 {
-		<-time.After(q.slow)
-	}
+	<-time.After(time.Duration(q.slow.Load()))
 	return q.transact(func() {
 		for _, a := range assignments {
 			if d := q.rows[a.Delivery]; d.status == cybervault.DeliveryPending && d.token == a.Lease.Token {
@@ -178,6 +175,20 @@ func (q *memQueue) Release(_ context.Context, assignments []*cybervault.Assignme
 			}
 		}
 	})
+}
+
+// put stores a pending delivery as some other node left it.
+func (q *memQueue) put(a cybervault.Assignment, attempts int, due time.Time, token int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rows[a.Delivery] = &row{assignment: a, status: cybervault.DeliveryPending, attempts: attempts, due: due, token: token}
+}
+
+// counts returns what the queue has counted.
+func (q *memQueue) counts() (released, stale, refused int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.released, q.stale, q.refused
 }
 
 // end ends the living deliveries that match, as cancelling does.
@@ -316,7 +327,7 @@ func silent(ctx context.Context, _ int) (cybervault.Exchange, error) {
 type world struct {
 	t      *testing.T
 	ids    *cybervault.IDSource
-	clock  time.Duration // how far the wall clock has been set
+	clock  atomic.Int64 // how far the wall clock has been set, in nanoseconds
 	queue  *memQueue
 	hooks  *settings
 	net    *receivers
@@ -324,7 +335,7 @@ type world struct {
 	config deliver.Config
 }
 
-func (w *world) now() time.Time { return time.Now().Add(w.clock).Round(0) }
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.clock.Load())).Round(0) }
 
 // newWorld must be called inside a synctest bubble. The dispatcher is started,
 // and stopped at the end unless the test has done so.
@@ -372,7 +383,9 @@ func (w *world) webhook(a answer) *cybervault.Webhook {
 		ID: id, URL: "https://receiver.example/" + id.String(), Events: []string{"*"}, Status: cybervault.WebhookEnabled,
 		Accept: cybervault.AcceptDefault, Secrets: []cybervault.Secret{cybervault.NewSecret(w.now())},
 	}
+	w.net.mu.Lock()
 	w.net.answers[hook.URL] = a
+	w.net.mu.Unlock()
 	w.hooks.mu.Lock()
 	w.hooks.byID[id] = hook
 	w.hooks.mu.Unlock()
@@ -396,8 +409,8 @@ func (w *world) commit(hook *cybervault.Webhook, body []byte, test bool) cyberva
 	w.queue.mu.Lock()
 	w.queue.sequence[hook.ID]++
 	a.Sequence = w.queue.sequence[hook.ID]
-	w.queue.rows[a.Delivery] = &row{assignment: *a, status: cybervault.DeliveryPending, due: due, token: a.Lease.Token}
 	w.queue.mu.Unlock()
+	w.queue.put(*a, 0, due, a.Lease.Token)
 	if admitted {
 		w.d.Dispatch([]*cybervault.Assignment{a})
 	} else {
