@@ -26,6 +26,8 @@ func (s DeliveryStatus) Ended() bool { return s != DeliveryPending && s != Deliv
 // Why a delivery was skipped or cancelled.
 const (
 	ReasonWebhookDisabled = "webhook_disabled"
+	ReasonFilter          = "filter"       // the webhook's filter said no
+	ReasonFilterError     = "filter_error" // the filter could not be evaluated on this event
 	ReasonWebhookDeleted  = "webhook_deleted"
 	ReasonCancelled       = "cancelled"
 )

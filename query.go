@@ -104,6 +104,12 @@ type WebhookChange struct {
 	RetrySchedule *[]time.Duration
 	Verification  *bool
 	CACertificate *string
+
+	Filter            *string
+	RateLimit         *float64
+	Concurrency       *int
+	Ordered           *bool
+	ClientCertificate *string
 }
 
 // Scope is something an API key may do.

@@ -21,6 +21,9 @@ const (
 	MaxRetrySteps            = 100
 	MaxRetryDelay            = 30 * 24 * time.Hour
 	DefaultConcurrency       = 32 // attempts under way at once to one webhook
+	MaxConcurrency           = 512
+	MaxRateLimit             = 100_000 // attempts a second
+	MaxFilterBytes           = 4096
 	AttemptTimeout           = 5 * time.Second
 	MaxRetryAfter            = 24 * time.Hour
 	MaxKeptResponseBodyBytes = 16 << 10
@@ -86,6 +89,28 @@ type Webhook struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	DeletedAt      time.Time // zero while it exists; a deleted webhook stays for the log
+	Tuning
+}
+
+// Tuning is how a webhook is delivered to, beyond what every one needs. The zero
+// value is the default of each setting.
+type Tuning struct {
+	Filter            string  // CEL over the envelope, true for what is to be delivered; empty: everything
+	RateLimit         float64 // attempts a second at most; 0: no limit
+	Concurrency       int     // attempts under way at once; 0: DefaultConcurrency
+	Ordered           bool    // one after the other in the order of commit, holding back behind a failure
+	ClientCertificate string  // PEM of a certificate chain and its key, for mutual TLS; kept sealed
+}
+
+// AttemptsAtOnce is how many attempts to the webhook may be under way at once.
+func (w *Webhook) AttemptsAtOnce() int {
+	switch {
+	case w.Ordered:
+		return 1
+	case w.Concurrency > 0:
+		return w.Concurrency
+	}
+	return DefaultConcurrency
 }
 
 // Held reports whether deliveries wait for the webhook's verification.
@@ -158,7 +183,26 @@ func (w *Webhook) Check() error {
 	if err := CheckRetrySchedule(w.RetrySchedule); err != nil {
 		return err
 	}
+	if err := w.Tuning.check(); err != nil {
+		return err
+	}
 	return checkHeaders(w.Headers)
+}
+
+func (t *Tuning) check() error {
+	if len(t.Filter) > MaxFilterBytes {
+		return Invalid("filter", "is %d bytes long, more than %d", len(t.Filter), MaxFilterBytes)
+	}
+	if t.RateLimit != 0 && !(t.RateLimit >= 0.001 && t.RateLimit <= MaxRateLimit) {
+		return Invalid("rate_limit", "%v is not between 0.001 and %d attempts a second", t.RateLimit, MaxRateLimit)
+	}
+	if t.Concurrency < 0 || t.Concurrency > MaxConcurrency {
+		return Invalid("concurrency", "%d is not between 1 and %d attempts at once", t.Concurrency, MaxConcurrency)
+	}
+	if t.Ordered && t.Concurrency > 1 {
+		return Invalid("concurrency", "an ordered webhook has one attempt under way at once: leave concurrency out, or switch ordered off")
+	}
+	return nil
 }
 
 func checkURL(raw string) error {

@@ -93,6 +93,11 @@ func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault
 	set(&w.RetrySchedule, c.RetrySchedule)
 	set(&w.Verification, c.Verification)
 	set(&w.CACertificate, c.CACertificate)
+	set(&w.Filter, c.Filter)
+	set(&w.RateLimit, c.RateLimit)
+	set(&w.Concurrency, c.Concurrency)
+	set(&w.Ordered, c.Ordered)
+	set(&w.ClientCertificate, c.ClientCertificate)
 	if c.Status != nil && *c.Status != w.Status {
 		w.Status, w.DisabledReason = *c.Status, ""
 		if w.Status == cybervault.WebhookDisabled {

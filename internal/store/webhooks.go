@@ -13,7 +13,12 @@ import (
 type sealedPart struct {
 	Secrets []cybervault.Secret `json:"secrets"`
 	Headers []cybervault.Header `json:"headers"`
+
+	ClientCertificate string `json:"client_certificate,omitempty"`
 }
+
+// rateUnit is what rates are stored in: thousandths of an attempt a second.
+const rateUnit = 1000
 
 // noRetries is how a webhook's own empty schedule is stored, apart from none of
 // its own.
@@ -24,12 +29,13 @@ const noRetries = "none"
 func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 	for field, text := range map[string]string{
 		"url": w.URL, "description": w.Description, "ca_certificate": w.CACertificate, "disabled_reason": w.DisabledReason,
+		"filter": w.Filter,
 	} {
 		if err := checkText(field, text); err != nil {
 			return err
 		}
 	}
-	sealed, err := s.seal.seal(w.ID.String(), sealedPart{Secrets: w.Secrets, Headers: w.Headers})
+	sealed, err := s.seal.seal(w.ID.String(), sealedPart{Secrets: w.Secrets, Headers: w.Headers, ClientCertificate: w.ClientCertificate})
 	if err != nil {
 		return err
 	}
@@ -46,13 +52,16 @@ func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 	var saved int64
 	err = s.w.do(ctx, func(tx transaction) (err error) {
 		saved, err = execCount(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
-ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, filter, rate_limit, concurrency, ordered, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET url = excluded.url, events = excluded.events, description = excluded.description, status = excluded.status,
 disabled_reason = excluded.disabled_reason, accept = excluded.accept, retry_schedule = excluded.retry_schedule, ca_certificate = excluded.ca_certificate,
-verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, sealed = excluded.sealed
+verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, filter = excluded.filter, rate_limit = excluded.rate_limit,
+concurrency = excluded.concurrency, ordered = excluded.ordered, sealed = excluded.sealed
 WHERE webhooks.id_rest = excluded.id_rest AND webhooks.workspace_id = excluded.workspace_id`,
 			w.ID.Key(), w.ID.Rest(), w.Workspace.Key(), w.URL, string(events), w.Description, string(w.Status), w.DisabledReason, string(w.Accept), schedule,
-			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt), sealed)
+			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt),
+			w.Filter, int64(w.RateLimit*rateUnit), int64(w.Concurrency), boolInt(w.Ordered), sealed)
 		return err
 	})
 	if err == nil && saved == 0 {
@@ -66,7 +75,8 @@ WHERE webhooks.id_rest = excluded.id_rest AND webhooks.workspace_id = excluded.w
 // key.
 func (s *Store) Webhooks(ctx context.Context) ([]*cybervault.Webhook, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT w.id, w.id_rest, w.workspace_id, p.id_rest, w.url, w.events, w.description, w.status, w.disabled_reason, w.accept,
-w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at, w.sealed
+w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at,
+w.filter, w.rate_limit, w.concurrency, w.ordered, w.sealed
 FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 0 ORDER BY w.id`)
 	if err != nil {
 		return nil, readError(err)
@@ -75,11 +85,12 @@ FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 
 	var out []*cybervault.Webhook
 	for rows.Next() {
 		w := &cybervault.Webhook{}
-		var key, rest, wsKey, wsRest, verification, verified, created, updated int64
+		var key, rest, wsKey, wsRest, verification, verified, created, updated, rate, ordered int64
 		var events, schedule string
 		var sealed []byte
 		if err := rows.Scan(&key, &rest, &wsKey, &wsRest, &w.URL, &events, &w.Description, &w.Status, &w.DisabledReason, &w.Accept,
-			&schedule, &w.CACertificate, &verification, &verified, &created, &updated, &sealed); err != nil {
+			&schedule, &w.CACertificate, &verification, &verified, &created, &updated,
+			&w.Filter, &rate, &w.Concurrency, &ordered, &sealed); err != nil {
 			return nil, readError(err)
 		}
 		w.ID = cybervault.MakeID[cybervault.WebhookID](key, rest)
@@ -96,7 +107,8 @@ FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 
 		if err := s.seal.open(w.ID.String(), sealed, &part); err != nil {
 			return nil, err
 		}
-		w.Secrets, w.Headers = part.Secrets, part.Headers
+		w.Secrets, w.Headers, w.ClientCertificate = part.Secrets, part.Headers, part.ClientCertificate
+		w.RateLimit, w.Ordered = float64(rate)/rateUnit, ordered != 0
 		out = append(out, w)
 	}
 	return out, readError(rows.Err())

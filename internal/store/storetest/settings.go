@@ -59,6 +59,8 @@ func fullWebhook(w *cybervault.Webhook) {
 	w.CACertificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 	w.Verification, w.VerifiedAt = true, start.Add(time.Microsecond)
 	w.UpdatedAt = start.Add(time.Second)
+	w.Filter, w.RateLimit, w.Concurrency, w.Ordered = `data.severity == "critical" && data.user != "é"`, 2.5, 7, true
+	w.ClientCertificate = "-----BEGIN PRIVATE KEY-----\nhunter2-the-key\n-----END PRIVATE KEY-----\n"
 }
 
 func webhookFields(f *fixture) {

@@ -28,6 +28,10 @@ CREATE TABLE webhooks (
     created_at      BIGINT  NOT NULL,
     updated_at      BIGINT  NOT NULL,
     deleted_at      BIGINT  NOT NULL,
+    filter          TEXT    NOT NULL,
+    rate_limit      BIGINT NOT NULL, -- thousandths of an attempt a second, 0 for no limit
+    concurrency     INTEGER NOT NULL, -- 0 for the default
+    ordered         SMALLINT NOT NULL,
     sealed          BYTEA    NOT NULL  -- secrets and header values, encrypted
 );
 

@@ -28,6 +28,10 @@ CREATE TABLE webhooks (
     created_at      INTEGER NOT NULL,
     updated_at      INTEGER NOT NULL,
     deleted_at      INTEGER NOT NULL,
+    filter          TEXT    NOT NULL,
+    rate_limit      INTEGER NOT NULL, -- thousandths of an attempt a second, 0 for no limit
+    concurrency     INTEGER NOT NULL, -- 0 for the default
+    ordered         INTEGER NOT NULL,
     sealed          BLOB    NOT NULL  -- secrets and header values, encrypted
 ) STRICT;
 
