@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -14,14 +13,18 @@ func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent s
 	secrets := liveSecrets(w, now)
 	newest, oldest := secrets[0].Value, secrets[len(secrets)-1].Value
 	timestamp := now.Unix()
-	event := a.Event.String()
+	var text [64]byte // so that each id and number costs one allocation
+	event, _ := a.Event.AppendText(text[:0])
+	eventID := string(event)
+	delivery, _ := a.Delivery.AppendText(text[:0])
+	deliveryID := string(delivery)
 
 	headers = make([]cybervault.Header, 0, 12+len(w.Headers))
 	add := func(name, value string) { headers = append(headers, cybervault.Header{Name: name, Value: value}) }
 	add("Content-Type", "application/json")
 	add("User-Agent", userAgent)
 	add("X-CyberVault-Event", a.EventType)
-	add("X-CyberVault-Delivery", a.Delivery.String())
+	add("X-CyberVault-Delivery", deliveryID)
 	add("X-CyberVault-Attempt", strconv.Itoa(a.Attempt))
 	add("X-CyberVault-Sequence", strconv.FormatInt(a.Sequence, 10))
 	if a.Test {
@@ -33,16 +36,21 @@ func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent s
 	if newest != oldest {
 		add("X-CyberVault-Signature-Next", cybervault.SignHex(newest, a.Body))
 	}
-	add("webhook-id", event)
+	add("webhook-id", eventID)
 	add("webhook-timestamp", strconv.FormatInt(timestamp, 10))
-	signatures := make([]string, 0, len(secrets))
+	var signatures string
 	for _, s := range secrets {
 		// A secret that is not base64 cannot have been stored by us.
-		if signature, err := cybervault.SignStandard(s.Value, event, timestamp, a.Body); err == nil {
-			signatures = append(signatures, signature)
+		signature, err := cybervault.SignStandard(s.Value, eventID, timestamp, a.Body)
+		switch {
+		case err != nil:
+		case signatures == "":
+			signatures = signature
+		default:
+			signatures += " " + signature
 		}
 	}
-	add("webhook-signature", strings.Join(signatures, " "))
+	add("webhook-signature", signatures)
 	for _, h := range w.Headers {
 		headers = append(headers, h)
 		masked = append(masked, h.Name)
