@@ -40,7 +40,7 @@ func lines(n int, of func(i int) string) *strings.Reader {
 func TestOneAttackIsOneEvent(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, detect.Config{})
-	const n = 600
+	const n = 200
 	fs := feed(t, e, wsA, "web", lines(n, func(i int) string {
 		return line(time.Duration(i)*time.Second, "203.0.113.5", fmt.Sprintf("/item?id=%d%%27%%20OR%%20%%271%%27=%%271", i), 200)
 	}))
@@ -201,7 +201,7 @@ func TestEventsStayWithinTheirLimit(t *testing.T) {
 	e := newEngine(t, detect.Config{})
 	var b strings.Builder
 	for _, attack := range []string{"' OR '1'='1", "<script>alert(1)</script>", "../../etc/passwd", "; cat /etc/passwd", "${jndi:ldap://x}", "<?php eval(1)", "union select 1 from a", "sleep(5)", "http://169.254.169.254/"} {
-		body, err := json.Marshal(strings.Repeat("\x01", 30000))
+		body, err := json.Marshal(strings.Repeat("\x01", 6000))
 		if err != nil {
 			t.Fatal(err)
 		}
