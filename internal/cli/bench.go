@@ -25,7 +25,7 @@ ratios, since absolute figures are those of the machine and the moment.`,
 func newBenchDeliver(env *Env) *cobra.Command {
 	var o bench.DeliverOptions
 	var asJSON bool
-	var databaseURL string
+	var databaseURL, profile string
 	cmd := &cobra.Command{
 		Use: "deliver", Args: cobra.NoArgs,
 		Short: "Deliveries a second to one receiver, against a bare net/http client",
@@ -43,6 +43,9 @@ func newBenchDeliver(env *Env) *cobra.Command {
 			}
 			if databaseURL != "" {
 				o.ServeArgs = []string{"--database-url", databaseURL}
+			}
+			if profile != "" {
+				o.ServeArgs = append(o.ServeArgs, "--cpu-profile", profile)
 			}
 			o.Progress = env.Stderr
 			report, err := bench.Deliver(cmd.Context(), o)
@@ -67,6 +70,7 @@ func newBenchDeliver(env *Env) *cobra.Command {
 	flags.IntVar(&o.Publishers, "publishers", 4, "connections that publish")
 	flags.DurationVar(&o.Light, "light", 10*time.Second, "how long the light load of 100 events/s lasts")
 	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite")
+	flags.StringVar(&profile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof")
 	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }

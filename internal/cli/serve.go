@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +24,9 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 		Example: `  CYBERVAULT_BOOTSTRAP_API_KEY=… cybervault serve --data /var/lib/cybervault`,
 	}
 	flags := config.Bind(cmd.Flags())
+	// For bench deliver --cpu-profile; a setting of nobody's server.
+	profile := cmd.Flags().String("cpu-profile", "", "")
+	_ = cmd.Flags().MarkHidden("cpu-profile")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := flags.Load(env.LookupEnv)
 		if err != nil {
@@ -34,11 +40,34 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 		if err != nil {
 			return err
 		}
+		if *profile != "" {
+			stop, err := startProfile(*profile)
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
 		// Not through the log, which is kept: the link holds a token.
 		fmt.Fprintf(env.Stdout, "Dashboard: %s\n", server.DashboardURL())
 		return server.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// startProfile writes a profile of this process's processor time to a file,
+// until stop is called.
+func startProfile(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // newLogger makes the log of the form and level that the configuration asks for.
