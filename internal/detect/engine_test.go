@@ -201,7 +201,7 @@ func TestEventsStayWithinTheirLimit(t *testing.T) {
 	e := newEngine(t, detect.Config{})
 	var b strings.Builder
 	for _, attack := range []string{"' OR '1'='1", "<script>alert(1)</script>", "../../etc/passwd", "; cat /etc/passwd", "${jndi:ldap://x}", "<?php eval(1)", "union select 1 from a", "sleep(5)", "http://169.254.169.254/"} {
-		body, err := json.Marshal(strings.Repeat("\x01", 6000))
+		body, err := json.Marshal(strings.Repeat("\x01", 4200))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ type view struct {
 // Bounds of the decoding: values beyond them are seen by the rules as they are.
 const (
 	maxViews     = 8        // of one request
-	maxViewBytes = 16 << 10 // of one value
+	maxViewBytes = 4 << 10 // of one value
 	minBase64    = 16       // shorter words decode to text by chance
 )
 

@@ -94,6 +94,21 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// What is too long is cut, and what is left is still looked at.
+func TestLongRequestsAreCut(t *testing.T) {
+	t.Parallel()
+	in, _ := inspectors()
+	r := get("/", "Content-Type", "application/json")
+	r.Method, r.Body = "POST", `{"q":"1' UNION SELECT password FROM users -- ", "pad":"`+strings.Repeat("x", maxBody)+`"}`
+	if name, _, _ := Verdict(in.Inspect(r)); name != "sql_injection" {
+		t.Errorf("a long body: %q", name)
+	}
+	cut := bounded(&Request{Target: "/" + strings.Repeat("a", maxTarget), Body: strings.Repeat("b", maxBody+1), Headers: [][2]string{{"A", strings.Repeat("c", maxHeaders)}, {"B", "d"}}})
+	if len(cut.Target) != maxTarget || len(cut.Body) != maxBody || len(cut.Headers) != 1 || len(cut.Headers[0][1]) != maxHeaders-1 {
+		t.Errorf("target %d, body %d, %d headers", len(cut.Target), len(cut.Body), len(cut.Headers))
+	}
+}
+
 func TestHarmlessRequests(t *testing.T) {
 	t.Parallel()
 	in, _ := inspectors()
