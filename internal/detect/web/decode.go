@@ -18,9 +18,9 @@ type view struct {
 
 // Bounds of the decoding: values beyond them are seen by the rules as they are.
 const (
-	maxViews     = 8        // of one request
+	maxViews     = 8       // of one request
 	maxViewBytes = 4 << 10 // of one value
-	minBase64    = 16       // shorter words decode to text by chance
+	minBase64    = 16      // shorter words decode to text by chance
 )
 
 // hidden undoes, in the parameters of query and form, what CRS does not:
