@@ -28,7 +28,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 	d.running.Add(1)
 	exchange, err := d.cfg.Sender.Do(d.ctx, &Request{
 		URL: w.URL, Header: headers, MaskedHeaders: masked, Body: a.Body,
-		CACertificate: w.CACertificate,
+		CACertificate: w.CACertificate, ClientCertificate: w.ClientCertificate,
 	})
 	d.running.Add(-1)
 	if err != nil {

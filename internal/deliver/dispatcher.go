@@ -42,6 +42,9 @@ type Request struct {
 	MaskedHeaders []string // names whose values are not to be recorded
 	Body          []byte
 	CACertificate string
+	// ClientCertificate is a PEM of a certificate chain and its key, for mutual
+	// TLS; empty for none.
+	ClientCertificate string
 }
 
 // Sender makes one POST within cybervault.AttemptTimeout. What goes wrong on

@@ -1,12 +1,9 @@
 package outbound
 
 import (
-	"container/list"
 	"crypto/x509"
 	"encoding/pem"
-	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/cybervault/cybervault"
 )
@@ -15,14 +12,6 @@ import (
 const (
 	MaxCACertificateBytes = 64 << 10
 	MaxCACertificates     = 50
-)
-
-const (
-	// maxOwnTransports bounds how many sets of CAs have connections pooled at
-	// once; the one unused for longest gives way.
-	maxOwnTransports = 256
-	// maxOwnIdleConns bounds the idle connections of each.
-	maxOwnIdleConns = 128
 )
 
 // CheckCACertificate reports why text may not be a webhook's ca_certificate: it
@@ -68,61 +57,4 @@ func parseCAs(text string) (*x509.CertPool, error) {
 		return nil, cybervault.Invalid(field, "has something after its last certificate that is not PEM: is it cut off?")
 	}
 	return pool, nil
-}
-
-// newOwnTransport makes the transport for a webhook's own CAs.
-func (c *Client) newOwnTransport(text string) (*http.Transport, error) {
-	pool, err := parseCAs(text)
-	if err != nil {
-		return nil, err
-	}
-	return c.newTransport(pool, maxOwnIdleConns, maxOwnIdleConns), nil
-}
-
-// transportCache keeps one transport for each set of CAs, so that their
-// connections are pooled too. One that gives way finishes what is under way;
-// its idle connections close at once or after IdleConnTimeout.
-type transportCache struct {
-	mu    sync.Mutex
-	limit int
-	order *list.List // of *ownTransport, last used first
-	byCA  map[string]*list.Element
-}
-
-type ownTransport struct {
-	ca        string
-	transport *http.Transport
-}
-
-func newTransportCache(limit int) *transportCache {
-	return &transportCache{limit: limit, order: list.New(), byCA: make(map[string]*list.Element)}
-}
-
-func (t *transportCache) get(ca string, make func(string) (*http.Transport, error)) (*http.Transport, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e, ok := t.byCA[ca]; ok {
-		t.order.MoveToFront(e)
-		return e.Value.(*ownTransport).transport, nil
-	}
-	transport, err := make(ca)
-	if err != nil {
-		return nil, err
-	}
-	t.byCA[ca] = t.order.PushFront(&ownTransport{ca, transport})
-	for t.order.Len() > t.limit {
-		last := t.order.Back()
-		old := t.order.Remove(last).(*ownTransport)
-		delete(t.byCA, old.ca)
-		old.transport.CloseIdleConnections()
-	}
-	return transport, nil
-}
-
-func (t *transportCache) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for e := t.order.Front(); e != nil; e = e.Next() {
-		e.Value.(*ownTransport).transport.CloseIdleConnections()
-	}
 }

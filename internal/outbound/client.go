@@ -85,7 +85,8 @@ type Client struct {
 	grace    time.Duration
 	dialers  struct{ https, http net.Dialer }
 	shared   *http.Transport // trusts Config.RootCAs
-	own      *transportCache // by the CAs that webhooks brought
+	rootCAs  *x509.CertPool  // Config.RootCAs
+	own      *transportCache // by the CAs and client certificates that webhooks brought
 	bodies   bodyPool
 }
 
@@ -97,6 +98,7 @@ func New(config Config) *Client {
 		now:      config.Now,
 		timeout:  config.Timeout,
 		grace:    config.BodyGrace,
+		rootCAs:  config.RootCAs,
 		own:      newTransportCache(maxOwnTransports),
 	}
 	if c.resolver == nil {
@@ -113,7 +115,7 @@ func New(config Config) *Client {
 	}
 	c.dialers.https.ControlContext = c.control("https")
 	c.dialers.http.ControlContext = c.control("http")
-	c.shared = c.newTransport(config.RootCAs, MaxIdleConns, MaxIdleConnsPerHost)
+	c.shared = c.newTransport(config.RootCAs, nil, MaxIdleConns, MaxIdleConnsPerHost)
 	return c
 }
 
@@ -124,14 +126,17 @@ func (c *Client) Close() {
 	c.own.close()
 }
 
-// newTransport makes a transport that trusts roots, the system's if nil.
-func (c *Client) newTransport(roots *x509.CertPool, maxIdle, maxIdlePerHost int) *http.Transport {
+// newTransport makes a transport that trusts roots, the system's if nil, and
+// shows a client certificate unless that is nil.
+func (c *Client) newTransport(roots *x509.CertPool, certificate *tls.Certificate, maxIdle, maxIdlePerHost int) *http.Transport {
 	config := &tls.Config{
 		RootCAs:            roots,
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"h2", "http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(256),
 		Time:               c.now,
+
+		GetClientCertificate: clientCertificates(certificate),
 	}
 	return &http.Transport{
 		Proxy: nil, // never the environment's: the address check must see the receiver

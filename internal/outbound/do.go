@@ -26,6 +26,9 @@ type Request struct {
 	// CACertificate is the PEM of the CAs to trust instead of the system's;
 	// empty for the system's.
 	CACertificate string
+	// ClientCertificate is the PEM of a certificate chain and its key, which
+	// are shown to a receiver that asks for them; empty for none.
+	ClientCertificate string
 }
 
 // Mask stands in an Exchange for a value that is not recorded.
@@ -107,8 +110,8 @@ func (c *Client) prepare(ctx context.Context, r *Request) (*http.Request, *http.
 	req.Host = req.URL.Host
 	req.Header = sent(r.Header)
 	transport := c.shared
-	if r.CACertificate != "" {
-		transport, err = c.own.get(r.CACertificate, c.newOwnTransport)
+	if identity := (tlsIdentity{r.CACertificate, r.ClientCertificate}); identity != (tlsIdentity{}) {
+		transport, err = c.own.get(identity, c.newOwnTransport)
 		if err != nil {
 			return nil, nil, &dialError{failure: cybervault.FailureTLS, text: err.Error(), err: err}
 		}

@@ -152,8 +152,18 @@ func tlsText(host string, err error) string {
 			return "the receiver does not offer TLS 1.2 or newer"
 		case "handshake failure":
 			return "the receiver refused the TLS handshake: it shares no cipher with us, or asks for a client certificate"
-		case "certificate required", "bad certificate":
-			return "the receiver asks for a client certificate"
+		case "certificate required":
+			return "the receiver asks for a client certificate: set client_certificate"
+		case "bad certificate":
+			return "the receiver asks for a client certificate, or does not accept the one of client_certificate"
+		case "unknown certificate authority":
+			return "the receiver does not trust the authority that signed the client certificate"
+		case "expired certificate":
+			return "the receiver says that the client certificate has expired"
+		case "revoked certificate":
+			return "the receiver says that the client certificate is revoked"
+		case "unknown certificate", "unsupported certificate":
+			return "the receiver does not accept the client certificate"
 		case "unrecognized name":
 			return fmt.Sprintf("the receiver knows no certificate for %s", host)
 		}
