@@ -54,11 +54,11 @@ lint: ## golangci-lint, at the version pinned in tools/go.mod
 # product, a browser or a second machine's worth of time live under test/.
 .PHONY: unit
 unit: ## unit tests, on SQLite alone
-	$(GO) test -skip '^TestPostgres' $$($(GO) list ./... | grep -v '/test/')
+	$(GO) test -timeout 3m -skip '^TestPostgres' $$($(GO) list ./... | grep -v '/test/')
 
 .PHONY: test
 test: ## every test, on both databases, with the race detector
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 10m ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
