@@ -39,6 +39,11 @@ func newPipeline(metrics *observe.Metrics) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics.FollowEngine(func() observe.EngineStats {
+		s := engine.Stats()
+		return observe.EngineStats{OpenAttacks: s.OpenAttacks, WatchedSources: s.WatchedSources,
+			Evicted: s.EvictedAttacks + s.EvictedSources, LateRecords: s.LateRecords}
+	})
 	return &pipeline{engine: engine, metrics: metrics, unpublished: map[cybervault.WorkspaceID][]cybervault.Finding{}}, nil
 }
 

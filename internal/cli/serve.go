@@ -33,6 +33,10 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 			return usagef("%s", err)
 		}
 		log := newLogger(env.Stderr, cfg)
+		// What libraries write to the standard log, such as net/http about a
+		// receiver that misbehaves, is nobody's news unless they look for it.
+		slog.SetLogLoggerLevel(slog.LevelDebug)
+		slog.SetDefault(log)
 		for _, warning := range cfg.Warnings() {
 			log.WarnContext(cmd.Context(), warning) //nolint:sloglint // the message is the warning's own sentence
 		}

@@ -81,6 +81,28 @@ func (m *Metrics) Follow(q Queue, d Dispatcher) {
 		&queueCollector{queue: q})
 }
 
+// EngineStats is what the threat engine holds and has done.
+type EngineStats struct {
+	OpenAttacks    int   // held in memory
+	WatchedSources int   // addresses and accounts in the windows
+	Evicted        int64 // attacks and sources forgotten for want of room
+	LateRecords    int64 // too old for their window to count
+}
+
+// FollowEngine adds the gauges of the threat engine.
+func (m *Metrics) FollowEngine(stats func() EngineStats) {
+	gauge := func(name, help string, value func(EngineStats) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) }))
+	}
+	counter := func(name, help string, value func(EngineStats) float64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(stats()) }))
+	}
+	gauge("cybervault_engine_open_attacks", "Attacks that the threat engine holds in memory.", func(s EngineStats) float64 { return float64(s.OpenAttacks) })
+	gauge("cybervault_engine_watched_sources", "Addresses and accounts that the threat engine watches.", func(s EngineStats) float64 { return float64(s.WatchedSources) })
+	counter("cybervault_engine_evicted_total", "Attacks and sources forgotten for want of room.", func(s EngineStats) float64 { return float64(s.Evicted) })
+	counter("cybervault_engine_late_records_total", "Records that came too late to count.", func(s EngineStats) float64 { return float64(s.LateRecords) })
+}
+
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
