@@ -3,6 +3,7 @@ package cybervault_test
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,20 @@ func TestWebhookCheck(t *testing.T) {
 		"no retries":          {func(w *cybervault.Webhook) { w.RetrySchedule = []time.Duration{} }, ""},
 		"bad schedule":        {func(w *cybervault.Webhook) { w.RetrySchedule = []time.Duration{-1} }, "retry_schedule"},
 
+		"longest filter":       {func(w *cybervault.Webhook) { w.Filter = strings.Repeat("f", cybervault.MaxFilterBytes) }, ""},
+		"longer filter":        {func(w *cybervault.Webhook) { w.Filter = strings.Repeat("f", cybervault.MaxFilterBytes+1) }, "filter"},
+		"lowest rate":          {func(w *cybervault.Webhook) { w.RateLimit = 0.001 }, ""},
+		"lower rate":           {func(w *cybervault.Webhook) { w.RateLimit = 0.0009 }, "rate_limit"},
+		"highest rate":         {func(w *cybervault.Webhook) { w.RateLimit = cybervault.MaxRateLimit }, ""},
+		"higher rate":          {func(w *cybervault.Webhook) { w.RateLimit = cybervault.MaxRateLimit + 1 }, "rate_limit"},
+		"negative rate":        {func(w *cybervault.Webhook) { w.RateLimit = -1 }, "rate_limit"},
+		"rate that is none":    {func(w *cybervault.Webhook) { w.RateLimit = math.NaN() }, "rate_limit"},
+		"most at once":         {func(w *cybervault.Webhook) { w.Concurrency = cybervault.MaxConcurrency }, ""},
+		"more at once":         {func(w *cybervault.Webhook) { w.Concurrency = cybervault.MaxConcurrency + 1 }, "concurrency"},
+		"fewer than none":      {func(w *cybervault.Webhook) { w.Concurrency = -1 }, "concurrency"},
+		"ordered":              {func(w *cybervault.Webhook) { w.Ordered = true }, ""},
+		"ordered, two at once": {func(w *cybervault.Webhook) { w.Ordered, w.Concurrency = true, 2 }, "concurrency"},
+
 		"most headers":      {func(w *cybervault.Webhook) { w.Headers = manyHeaders(cybervault.MaxWebhookHeaders) }, ""},
 		"one more":          {func(w *cybervault.Webhook) { w.Headers = manyHeaders(cybervault.MaxWebhookHeaders + 1) }, "headers"},
 		"longest value":     {header("Authorization", strings.Repeat("v", cybervault.MaxHeaderValueBytes)), ""},
@@ -135,6 +150,22 @@ func TestWebhookStates(t *testing.T) {
 	} {
 		if c.w.Live() != c.live || c.w.Held() != c.held {
 			t.Errorf("%+v: live %v, held %v", c.w, c.w.Live(), c.w.Held())
+		}
+	}
+}
+
+func TestAttemptsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		tuning cybervault.Tuning
+		want   int
+	}{
+		{cybervault.Tuning{}, cybervault.DefaultConcurrency},
+		{cybervault.Tuning{Concurrency: 3}, 3},
+		{cybervault.Tuning{Ordered: true}, 1},
+	} {
+		if got := (&cybervault.Webhook{Tuning: c.tuning}).AttemptsAtOnce(); got != c.want {
+			t.Errorf("%+v: %d at once, want %d", c.tuning, got, c.want)
 		}
 	}
 }

@@ -168,7 +168,7 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	}
 	w := *old
 	w.DeletedAt = r.cfg.Now().UTC()
-	w.Secrets, w.Headers = nil, nil
+	w.Secrets, w.Headers, w.ClientCertificate = nil, nil, ""
 	if err := r.save(ctx, old, &w); err != nil {
 		return err
 	}
