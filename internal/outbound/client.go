@@ -127,16 +127,15 @@ func (c *Client) Close() {
 }
 
 // newTransport makes a transport that trusts roots, the system's if nil, and
-// shows a client certificate unless that is nil.
-func (c *Client) newTransport(roots *x509.CertPool, certificate *tls.Certificate, maxIdle, maxIdlePerHost int) *http.Transport {
+// shows the client certificate, if one is given.
+func (c *Client) newTransport(roots *x509.CertPool, certificates []tls.Certificate, maxIdle, maxIdlePerHost int) *http.Transport {
 	config := &tls.Config{
 		RootCAs:            roots,
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"h2", "http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(256),
 		Time:               c.now,
-
-		GetClientCertificate: clientCertificates(certificate),
+		Certificates:       certificates,
 	}
 	return &http.Transport{
 		Proxy: nil, // never the environment's: the address check must see the receiver

@@ -65,6 +65,11 @@ type conn struct {
 	alive             func() bool  // false once the peer has closed
 	keep              atomic.Int64 // how long the peer keeps the connection when idle, in nanoseconds; 0 if it did not say
 	stale             atomic.Bool  // nothing may be written any more
+
+	session  *tls.Conn   // nil without TLS
+	asked    atomic.Bool // the peer asked for a client certificate
+	shown    atomic.Bool // and was shown one
+	answered atomic.Bool // and has answered a request
 }
 
 var errStale = errors.New("the receiver has closed this idle connection, or is about to")
@@ -76,6 +81,20 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, errStale
 	}
 	return c.Conn.Write(b)
+}
+
+// whenAsked shows a client certificate, if there is one, to whoever asks,
+// whichever authorities they name: a receiver that names the wrong ones would
+// otherwise be shown nothing, and its refusal would hide why.
+func (c *conn) whenAsked(own []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		c.asked.Store(true)
+		if len(own) == 0 {
+			return &tls.Certificate{}, nil // none: RFC 8446, section 4.4.2
+		}
+		c.shown.Store(true)
+		return &own[0], nil
+	}
 }
 
 // reuse decides whether a connection that has been idle may carry a request.
@@ -268,6 +287,7 @@ func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Confi
 	}
 	config = config.Clone()
 	config.ServerName = strings.TrimSuffix(host, ".")
+	config.GetClientCertificate = out.whenAsked(config.Certificates)
 	session := tls.Client(out, config)
 	t := traceOf(ctx)
 	t.enter(stageTLS, out.remote)
@@ -280,5 +300,7 @@ func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Confi
 		return nil, tlsError(config.ServerName, err)
 	}
 	out.h2 = session.ConnectionState().NegotiatedProtocol == "h2"
+	out.session = session
+	t.made(out)
 	return session, nil
 }

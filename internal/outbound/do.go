@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -70,6 +72,11 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 			return x, ctx.Err()
 		}
 		timedOut := errors.Is(context.Cause(live), errTimeout)
+		if !timedOut && brokenOff(err) {
+			if refused := trace.refusal(); refused != nil {
+				err = refused
+			}
+		}
 		x.Failure, x.Error = explain(err, timedOut, c.timeout, at, x.RemoteAddr)
 		return x, nil
 	}
@@ -78,6 +85,7 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 	x.Answer = keptHeaders(answer.Header)
 	x.RetryAfter = retryAfter(answer, c.now())
 	if used != nil {
+		used.answered.Store(true)
 		noteKeepAlive(used, answer.Header)
 	}
 	x.Body, x.BodyCut = c.bodies.read(answer)
@@ -150,6 +158,17 @@ func roundTrip(transport *http.Transport, req *http.Request) (*http.Response, er
 // closedWhileIdle is the text of net/http's errServerClosedIdle, which it does
 // not export.
 const closedWhileIdle = "http: server closed idle connection"
+
+// notEstablished is the text of net/http's error for an HTTP/2 connection that
+// ended before its first request.
+const notEstablished = "http2: client conn could not be established"
+
+// brokenOff reports whether a connection ended without a word of why.
+func brokenOff(err error) bool {
+	text := err.Error()
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(text, notEstablished) || strings.Contains(text, closedWhileIdle)
+}
 
 // sent turns an ordered list into what net/http sends.
 func sent(list []cybervault.Header) http.Header {

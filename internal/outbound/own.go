@@ -31,13 +31,15 @@ func (c *Client) newOwnTransport(id tlsIdentity) (*http.Transport, error) {
 			return nil, err
 		}
 	}
-	var certificate *tls.Certificate
+	var certificates []tls.Certificate
 	if id.clientCertificate != "" {
-		if certificate, err = parseClientCertificate(id.clientCertificate); err != nil {
+		certificate, err := parseClientCertificate(id.clientCertificate)
+		if err != nil {
 			return nil, err
 		}
+		certificates = []tls.Certificate{*certificate}
 	}
-	return c.newTransport(roots, certificate, maxOwnIdleConns, maxOwnIdleConns), nil
+	return c.newTransport(roots, certificates, maxOwnIdleConns, maxOwnIdleConns), nil
 }
 
 // transportCache keeps one transport for each identity, so that their
@@ -86,14 +88,4 @@ func (t *transportCache) close() {
 	for e := t.order.Front(); e != nil; e = e.Next() {
 		e.Value.(*ownTransport).transport.CloseIdleConnections()
 	}
-}
-
-// clientCertificates shows a certificate to whoever asks, whichever authorities
-// they name: a receiver that names the wrong ones would otherwise be shown
-// nothing, and its refusal would hide why.
-func clientCertificates(c *tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	if c == nil {
-		return nil
-	}
-	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
 }

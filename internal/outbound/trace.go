@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type trace struct {
 	remote  string
 	timings cybervault.Timings
 	conn    *conn
+	dialled *conn // the last one dialled for the exchange, until it gets one
 }
 
 type traceKey struct{}
@@ -81,6 +83,48 @@ func (t *trace) spent(c *conn) {
 		t.timings.DNS, t.timings.Connect, t.timings.TLS = c.dns, c.connect, c.tls
 	}
 }
+
+// made notes the connection of the dial once it has its TLS session.
+func (t *trace) made(c *conn) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		t.dialled = c
+	}
+}
+
+// refusal returns why a receiver that asked for a client certificate broke off
+// before it ever answered on the connection, or nil where that is not what
+// happened. With TLS 1.3 it says so after our side of the handshake has ended
+// (RFC 8446, section 4.4.2.4), where the alert may be lost: HTTP/2's set-up
+// swallows it, and a reset may overtake it.
+func (t *trace) refusal() error {
+	t.mu.Lock()
+	c := t.conn
+	if c == nil {
+		c = t.dialled
+	}
+	t.mu.Unlock()
+	if c == nil || !c.asked.Load() || c.answered.Load() {
+		return nil
+	}
+	// The alert, if it was read before, is what every later read says.
+	_ = c.session.SetReadDeadline(time.Now().Add(alertGrace))
+	if _, err := c.session.Read(make([]byte, 1)); err != nil && strings.Contains(err.Error(), remoteAlert) {
+		return tlsError(c.remote, err)
+	}
+	text := "the receiver asked for a client certificate and ended the connection: set client_certificate"
+	if c.shown.Load() {
+		text = "the receiver asked for a client certificate and ended the connection: it does not accept the one of client_certificate"
+	}
+	return &dialError{failure: cybervault.FailureTLS, text: text}
+}
+
+// alertGrace is how long the alert on a connection that has broken may take.
+const alertGrace = 50 * time.Millisecond
 
 func (t *trace) gotConn(info httptrace.GotConnInfo) {
 	raw := info.Conn
