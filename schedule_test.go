@@ -22,10 +22,10 @@ func TestDefaultRetrySchedule(t *testing.T) {
 func TestParseRetrySchedule(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string][]time.Duration{
-		"":                {},
-		"1s,5s":           {time.Second, 5 * time.Second},
-		" 1s , 2m 1h30m,": {time.Second, 2 * time.Minute, 90 * time.Minute},
-		"1ms,720h":        {time.Millisecond, cybervault.MaxRetryDelay},
+		"":               {},
+		"1s,5s":          {time.Second, 5 * time.Second},
+		"1s , 2m 1h30m,": {time.Second, 2 * time.Minute, 90 * time.Minute},
+		"1ms,720h":       {time.Millisecond, cybervault.MaxRetryDelay},
 		strings.Repeat("1s,", cybervault.MaxRetrySteps): slices.Repeat([]time.Duration{time.Second}, cybervault.MaxRetrySteps),
 	} {
 		if got, err := cybervault.ParseRetrySchedule(in); err != nil || !slices.Equal(got, want) {

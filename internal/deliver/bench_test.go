@@ -2,7 +2,6 @@ package deliver_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -45,7 +44,7 @@ func BenchmarkDelivery(b *testing.B) {
 	}}}
 	d := deliver.New(deliver.Config{
 		Queue: queue, Webhooks: hooks, Sender: queue, IDs: ids, UserAgent: "CyberVault-Webhooks/bench",
-		Now: time.Now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	defer d.Stop(context.Background())
 	body := make([]byte, 600)

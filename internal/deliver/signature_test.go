@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,7 +112,7 @@ func TestSignaturesWhileASecretIsRotated(t *testing.T) {
 				if valid := err == nil; valid != (i < len(c.live)) {
 					t.Errorf("after %v the official library says %v of secret %d", c.after, err, i)
 				}
-				if i < len(c.live) && official.VerifyIgnoringTimestamp(append(body[:len(body):len(body)], ' '), header) == nil {
+				if i < len(c.live) && official.VerifyIgnoringTimestamp(append(slices.Clip(body), ' '), header) == nil {
 					t.Errorf("after %v the official library accepts a changed body", c.after)
 				}
 			}

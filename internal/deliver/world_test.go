@@ -3,7 +3,6 @@ package deliver_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -350,7 +349,7 @@ func newWorld(t *testing.T, schedule ...time.Duration) *world {
 	w.net = &receivers{answers: map[string]answer{}, seen: map[string][]seen{}, running: map[string]int{}, peak: map[string]int{}}
 	w.config = deliver.Config{
 		Queue: w.queue, Webhooks: w.hooks, Sender: w.net, IDs: w.ids, RetrySchedule: schedule, UserAgent: "CyberVault-Webhooks/test",
-		Now: w.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: w.now, Logger: slog.New(slog.DiscardHandler),
 	}
 	w.restart()
 	return w

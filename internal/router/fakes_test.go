@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -390,7 +389,7 @@ func (k *desk) restart() {
 	k.t.Helper()
 	r, err := router.New(k.t.Context(), router.Config{
 		Log: k.store, Webhooks: k.store, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2",
-		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		k.t.Fatalf("New: %v", err)
@@ -405,12 +404,10 @@ func (k *desk) restart() {
 	k.t.Cleanup(r.Close)
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // webhook adds an enabled webhook for the chosen events.
 func (k *desk) webhook(events ...string) *cybervault.Webhook {
 	k.t.Helper()
-	w, err := k.r.CreateWebhook(k.t.Context(), k.ws, cybervault.WebhookChange{URL: ptr("https://receiver.example/in"), Events: &events})
+	w, err := k.r.CreateWebhook(k.t.Context(), k.ws, cybervault.WebhookChange{URL: new("https://receiver.example/in"), Events: &events})
 	if err != nil {
 		k.t.Fatalf("CreateWebhook: %v", err)
 	}

@@ -16,12 +16,13 @@ import (
 
 // finish does what must follow a change that is on disk, in the background if it
 // does not work at once. The change itself stands, so the caller is not failed.
-func (r *Router) finish(ctx context.Context, warning string, id cybervault.WebhookID, do func(context.Context) error) {
+func (r *Router) finish(ctx context.Context, step string, id cybervault.WebhookID, do func(context.Context) error) {
 	err := do(context.WithoutCancel(ctx))
 	if err == nil {
 		return
 	}
-	r.cfg.Logger.Warn(warning, slog.String("webhook", id.String()), slog.Any("error", err))
+	r.cfg.Logger.Warn("a webhook's change is stored, but not all that follows from it; trying again",
+		slog.String("step", step), slog.String("webhook", id.String()), slog.Any("error", err))
 	r.later(func() {
 		pause := time.Second
 		for do(r.ctx) != nil {
@@ -37,7 +38,7 @@ func (r *Router) finish(ctx context.Context, warning string, id cybervault.Webho
 
 // freeHeld makes the held deliveries of a webhook pending and has them claimed.
 func (r *Router) freeHeld(ctx context.Context, id cybervault.WebhookID) {
-	r.finish(ctx, "held deliveries are not freed yet; trying again", id, func(ctx context.Context) error {
+	r.finish(ctx, "free held deliveries", id, func(ctx context.Context) error {
 		// The webhook may need to be verified anew by the time this works.
 		if w, ok := r.registry.lookup(id); !ok || w.Held() {
 			return nil

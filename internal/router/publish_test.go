@@ -202,14 +202,14 @@ func TestWhoGetsAnEvent(t *testing.T) {
 	k := newDesk(t)
 	all, threats, name, other := k.webhook("*"), k.webhook("threat.*"), k.webhook("patch.failed", "threat.detected"), k.webhook("patch.*")
 	disabled := k.webhook("*")
-	k.update(disabled.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookDisabled)})
+	k.update(disabled.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled)})
 	k.d.answer = nil // nobody accepts the test payload
-	held, err := k.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: ptr("https://receiver.example"), Events: &[]string{"*"}, Verification: ptr(true)})
+	held, err := k.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: new("https://receiver.example"), Events: &[]string{"*"}, Verification: new(true)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stranger := cybervault.NewID[cybervault.WorkspaceID](k.ids)
-	if _, err := k.r.CreateWebhook(t.Context(), stranger, cybervault.WebhookChange{URL: ptr("https://receiver.example"), Events: &[]string{"*"}}); err != nil {
+	if _, err := k.r.CreateWebhook(t.Context(), stranger, cybervault.WebhookChange{URL: new("https://receiver.example"), Events: &[]string{"*"}}); err != nil {
 		t.Fatal(err)
 	}
 	receipt := k.mustPublish(threat(`{}`))

@@ -14,7 +14,7 @@ import (
 func heldWebhook(k *desk) *cybervault.Webhook {
 	k.t.Helper()
 	w, err := k.r.CreateWebhook(k.t.Context(), k.ws, cybervault.WebhookChange{
-		URL: ptr("https://receiver.example/in"), Events: &[]string{"*"}, Verification: ptr(true), CACertificate: ptr("PEM"),
+		URL: new("https://receiver.example/in"), Events: &[]string{"*"}, Verification: new(true), CACertificate: new("PEM"),
 	})
 	if err != nil {
 		k.t.Fatalf("CreateWebhook: %v", err)
@@ -79,15 +79,15 @@ func TestHeldDeliveriesAreFreed(t *testing.T) {
 			}
 		},
 		"by switching verification off": func(k *desk, id cybervault.WebhookID) {
-			k.update(id, cybervault.WebhookChange{Verification: ptr(false)})
+			k.update(id, cybervault.WebhookChange{Verification: new(false)})
 		},
 		"by enabling, which verifies": func(k *desk, id cybervault.WebhookID) {
-			before := k.update(id, cybervault.WebhookChange{Status: ptr(cybervault.WebhookDisabled)})
-			k.r.StartVerification(before, k.update(id, cybervault.WebhookChange{Status: ptr(cybervault.WebhookEnabled)}))
+			before := k.update(id, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled)})
+			k.r.StartVerification(before, k.update(id, cybervault.WebhookChange{Status: new(cybervault.WebhookEnabled)}))
 		},
 		"in the end, by a store that fails at first": func(k *desk, id cybervault.WebhookID) {
 			k.store.breaks("FreeHeld", errDisk)
-			k.update(id, cybervault.WebhookChange{Verification: ptr(false)})
+			k.update(id, cybervault.WebhookChange{Verification: new(false)})
 			if s := k.status(id); s != cybervault.DeliveryHeld {
 				k.t.Errorf("the store failed and the delivery is %s", s)
 			}
@@ -155,7 +155,7 @@ func TestAWebhookChangesWhileItIsVerified(t *testing.T) {
 	t.Parallel()
 	const old, moved = "https://receiver.example/in", "https://new.example"
 	move := func(url string) func(*desk, cybervault.WebhookID) {
-		return func(k *desk, id cybervault.WebhookID) { k.update(id, cybervault.WebhookChange{URL: ptr(url)}) }
+		return func(k *desk, id cybervault.WebhookID) { k.update(id, cybervault.WebhookChange{URL: new(url)}) }
 	}
 	for name, c := range map[string]struct {
 		meanwhile func(*desk, cybervault.WebhookID)
@@ -164,13 +164,13 @@ func TestAWebhookChangesWhileItIsVerified(t *testing.T) {
 	}{
 		"nothing": {func(*desk, cybervault.WebhookID) {}, old, ""},
 		"its description": {func(k *desk, id cybervault.WebhookID) {
-			k.update(id, cybervault.WebhookChange{Description: ptr("x")})
+			k.update(id, cybervault.WebhookChange{Description: new("x")})
 		}, old, ""},
 		"its URL, after the attempt":  {move(moved), old, cybervault.CodeConflict},
 		"its URL, before the attempt": {move(moved), moved, ""},
 		"its URL, there and back":     {move(old), moved, cybervault.CodeConflict},
 		"its CA": {func(k *desk, id cybervault.WebhookID) {
-			k.update(id, cybervault.WebhookChange{CACertificate: ptr("PEM2")})
+			k.update(id, cybervault.WebhookChange{CACertificate: new("PEM2")})
 		}, old, cybervault.CodeConflict},
 		"it is deleted": {func(k *desk, id cybervault.WebhookID) {
 			if err := k.r.DeleteWebhook(k.t.Context(), k.ws, id); err != nil {
@@ -212,13 +212,13 @@ func TestTheOutcomeOfAVerificationIsNotLostToAnotherChange(t *testing.T) {
 		k.store.before = func(method string) {
 			if method == "SaveWebhook" && racing.Add(1) == 1 {
 				go func() {
-					_, _ = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: ptr("x")})
+					_, _ = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: new("x")})
 				}()
 			}
 		}
 		for range 20 {
 			racing.Store(0)
-			k.update(w.ID, cybervault.WebhookChange{URL: ptr("https://receiver.example/" + strconv.FormatInt(time.Now().UnixNano(), 36))})
+			k.update(w.ID, cybervault.WebhookChange{URL: new("https://receiver.example/" + strconv.FormatInt(time.Now().UnixNano(), 36))})
 			if _, err := k.r.VerifyWebhook(t.Context(), k.ws, w.ID); err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +250,7 @@ func TestAChangeWaitsForPublishesUnderWay(t *testing.T) {
 		synctest.Wait()
 		changed, deleted := make(chan error, 1), make(chan error, 1)
 		go func() {
-			_, err := k.r.UpdateWebhook(t.Context(), k.ws, other.ID, cybervault.WebhookChange{Description: ptr("x")})
+			_, err := k.r.UpdateWebhook(t.Context(), k.ws, other.ID, cybervault.WebhookChange{Description: new("x")})
 			changed <- err
 		}()
 		synctest.Wait()

@@ -173,7 +173,7 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 		return err
 	}
 	r.dispatcher.Forget(id)
-	r.finish(ctx, "deliveries of a deleted webhook are not cancelled yet; trying again", id, func(ctx context.Context) error {
+	r.finish(ctx, "cancel the deliveries of a deleted webhook", id, func(ctx context.Context) error {
 		_, err := r.cfg.Webhooks.CancelDeliveries(ctx, id, cybervault.ReasonWebhookDeleted)
 		return err
 	})

@@ -32,7 +32,7 @@ func TestWebhooksAreCreatedReadChangedAndDeleted(t *testing.T) {
 	_, err = k.r.Webhook(t.Context(), stranger, first.ID)
 	wantCode(t, err, cybervault.CodeNotFound, "")
 
-	changed := k.update(first.ID, cybervault.WebhookChange{Events: &[]string{"patch.*"}, Description: ptr("pager")})
+	changed := k.update(first.ID, cybervault.WebhookChange{Events: &[]string{"patch.*"}, Description: new("pager")})
 	if changed.Description != "pager" || changed.Events[0] != "patch.*" || changed.URL != first.URL || first.Events[0] != "*" {
 		t.Errorf("changed: %+v; the value before must stay as it was: %+v", changed, first)
 	}
@@ -40,11 +40,11 @@ func TestWebhooksAreCreatedReadChangedAndDeleted(t *testing.T) {
 	if n := len(k.store.of(first.ID)); n != 0 {
 		t.Errorf("%d deliveries by the old choice of events", n)
 	}
-	disabled := k.update(first.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookDisabled)})
+	disabled := k.update(first.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled)})
 	if disabled.DisabledReason == "" {
 		t.Error("disabled without a reason")
 	}
-	if enabled := k.update(first.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookEnabled)}); enabled.DisabledReason != "" || !k.d.wokenFor(first.ID) {
+	if enabled := k.update(first.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookEnabled)}); enabled.DisabledReason != "" || !k.d.wokenFor(first.ID) {
 		t.Errorf("enabled: %+v, woken %v", enabled, k.d.woken)
 	}
 	if err := k.r.DeleteWebhook(t.Context(), k.ws, second.ID); err != nil {
@@ -71,22 +71,22 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	k := newDesk(t)
 	w := k.webhook("*")
 	for field, c := range map[string]cybervault.WebhookChange{
-		"url":            {URL: ptr("https://refused.example/")},
+		"url":            {URL: new("https://refused.example/")},
 		"events":         {Events: &[]string{}},
-		"ca_certificate": {CACertificate: ptr("rubbish")},
+		"ca_certificate": {CACertificate: new("rubbish")},
 		"retry_schedule": {RetrySchedule: &[]time.Duration{0}},
-		"status":         {Status: ptr(cybervault.WebhookStatus("paused"))},
+		"status":         {Status: new(cybervault.WebhookStatus("paused"))},
 	} {
 		_, err := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, c)
 		wantCode(t, err, cybervault.CodeInvalid, field)
 	}
-	_, err := k.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: ptr("https://refused.example/"), Events: &[]string{"*"}})
+	_, err := k.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: new("https://refused.example/"), Events: &[]string{"*"}})
 	wantCode(t, err, cybervault.CodeInvalid, "url")
 	if now, _ := k.r.Lookup(w.ID); now != w || len(k.store.webhooks) != 1 {
 		t.Error("a refused change was kept")
 	}
 	k.store.breaks("SaveWebhook", errDisk)
-	_, err = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: ptr("x")})
+	_, err = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: new("x")})
 	wantCode(t, err, cybervault.CodeUnavailable, "")
 	if now, _ := k.r.Lookup(w.ID); now != w {
 		t.Error("a change that was not stored is known")
@@ -101,8 +101,8 @@ func TestAWebhookThatLeadsNowhereCanBeDisabled(t *testing.T) {
 	w.URL = "https://refused.example/"
 	k.store.webhooks[w.ID] = &w
 	k.restart()
-	k.update(w.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookDisabled)})
-	_, err := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookEnabled)})
+	k.update(w.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled)})
+	_, err := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookEnabled)})
 	wantCode(t, err, cybervault.CodeInvalid, "url")
 }
 
@@ -115,7 +115,7 @@ func TestTwoChangesAtOnce(t *testing.T) {
 	var second error
 	checks := slowDestinations{func() {
 		once.Do(func() {
-			_, second = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: ptr("second")})
+			_, second = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: new("second")})
 		})
 	}}
 	r, err := router.New(t.Context(), router.Config{Log: k.store, Webhooks: k.store, Catalogue: catalogue{}, Destinations: checks, IDs: k.ids, Now: time.Now})
@@ -125,7 +125,7 @@ func TestTwoChangesAtOnce(t *testing.T) {
 	defer r.Close()
 	r.SetDispatcher(k.d)
 	k.r = r
-	_, first := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: ptr("https://other.example")})
+	_, first := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: new("https://other.example")})
 	wantCode(t, first, cybervault.CodeConflict, "")
 	if now, _ := k.r.Lookup(w.ID); second != nil || now.Description != "second" || now.URL != w.URL {
 		t.Errorf("it is %+v after the second change (%v) came first", now, second)
@@ -193,12 +193,12 @@ func TestReplay(t *testing.T) {
 		replay.Status != cybervault.DeliveryPending || !k.d.wokenFor(w.ID) {
 		t.Errorf("the replay is %+v, %v", replay, err)
 	}
-	k.update(w.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookDisabled)})
+	k.update(w.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled)})
 	_, err = k.r.ReplayDelivery(t.Context(), k.ws, original.ID)
 	wantCode(t, err, cybervault.CodeConflict, "")
-	k.update(w.ID, cybervault.WebhookChange{Status: ptr(cybervault.WebhookEnabled)})
+	k.update(w.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookEnabled)})
 	k.d.answer = nil
-	k.update(w.ID, cybervault.WebhookChange{Verification: ptr(true)})
+	k.update(w.ID, cybervault.WebhookChange{Verification: new(true)})
 	if replay, err = k.r.ReplayDelivery(t.Context(), k.ws, original.ID); err != nil || replay.Status != cybervault.DeliveryHeld {
 		t.Errorf("to a webhook that is not verified the replay is %+v, %v", replay, err)
 	}
@@ -233,7 +233,7 @@ func TestTestWebhook(t *testing.T) {
 	w := k.webhook("patch.*")
 	bystander := k.webhook("*")
 	k.d.answer, k.d.full = nil, true
-	k.update(w.ID, cybervault.WebhookChange{Verification: ptr(true), Status: ptr(cybervault.WebhookDisabled)})
+	k.update(w.ID, cybervault.WebhookChange{Verification: new(true), Status: new(cybervault.WebhookDisabled)})
 	d, err := k.r.TestWebhook(t.Context(), k.ws, w.ID, cybervault.EventThreatDetected)
 	if err != nil || !d.Test || d.Status != cybervault.DeliveryPending || d.EventType != cybervault.EventThreatDetected || !d.Running {
 		t.Errorf("to a webhook that is disabled, held and did not choose it: %+v, %v", d, err)
