@@ -46,7 +46,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 		Lease:   a.Lease,
 	}
 	d.decide(w, a, result)
-	l.learn(&result.Attempt.Exchange)
+	l.learn(&result.Attempt.Exchange, w.AttemptsAtOnce())
 	err = d.cfg.Queue.Record(result, func(err error) {
 		l.recorded(result, err)
 		if err != nil {

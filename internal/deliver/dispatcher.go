@@ -78,7 +78,7 @@ const (
 	releaseBatch  = 1000
 
 	// startLimit is how many attempts may be under way to a webhook that nothing
-	// is known of; each success adds one, up to cybervault.DefaultConcurrency.
+	// is known of; each success adds one, up to the webhook's own bound.
 	startLimit = 4
 	// Attempts under way at once, all webhooks together. Those whose last answer
 	// took slowAttempt or longer share slots of their own, so that a thousand

@@ -50,7 +50,7 @@ func (d *Dispatcher) Bounds(id cybervault.WebhookID) (window, limit int) {
 }
 
 // Learn lets a webhook's lane learn from an exchange.
-func (d *Dispatcher) Learn(id cybervault.WebhookID, x *cybervault.Exchange) { d.lane(id).learn(x) }
+func (d *Dispatcher) Learn(id cybervault.WebhookID, x *cybervault.Exchange) { d.lane(id).learn(x, cybervault.DefaultConcurrency) }
 
 // WakeAt sets the alarm of a webhook's lane.
 func (d *Dispatcher) WakeAt(id cybervault.WebhookID, t time.Time) { d.lane(id).wakeAt(t) }

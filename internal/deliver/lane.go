@@ -22,6 +22,7 @@ type lane struct {
 	reserved int  // places promised to deliveries that are being committed
 	window   int  // bound on queue and reserved; follows how fast the receiver takes
 	limit    int  // bound on workers; halved when the receiver cannot be reached or asks for less
+	most     int  // bound on limit: the webhook's own, as of the last look
 	slow     bool // the last attempt took slowAttempt or longer
 	workers  int
 	stopped  bool
@@ -89,7 +90,15 @@ func (l *lane) push(a *cybervault.Assignment) {
 
 // hire lets one more worker begin, if there is work for it and room.
 func (l *lane) hire() {
-	if l.workers < l.limit && l.waiting() > 0 && !l.stopped {
+	if l.workers >= l.limit || l.waiting() == 0 || l.stopped {
+		return
+	}
+	if l.workers == 0 { // otherwise each attempt has a look
+		if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok {
+			l.most = w.AttemptsAtOnce()
+		}
+	}
+	if l.workers < l.most {
 		l.workers++
 		l.d.workers.Go(l.work)
 	}
@@ -132,7 +141,7 @@ func (l *lane) turn() chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refill()
-	if l.waiting() == 0 || l.workers > l.limit || l.stopped {
+	if l.waiting() == 0 || l.workers > min(l.limit, l.most) || l.stopped {
 		l.workers--
 		return nil
 	}
@@ -214,19 +223,20 @@ func (l *lane) giveBack(left []*cybervault.Assignment) bool {
 
 // learn moves the lane's bounds by how an attempt went: a receiver that takes
 // gets more room, one that cannot be reached or asks for less is asked less
-// often at once.
-func (l *lane) learn(x *cybervault.Exchange) {
+// often at once. most is the webhook's own bound.
+func (l *lane) learn(x *cybervault.Exchange, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.most = most
 	l.slow = x.Elapsed >= slowAttempt
 	switch {
 	case x.Failure == "":
 		l.window = min(l.window+1, maxWindow)
-		l.limit = min(l.limit+1, cybervault.DefaultConcurrency)
+		l.limit = min(l.limit+1, most)
 	case x.Status == statusTooManyRequests || x.Status == statusUnavailable:
 		l.limit = max(l.limit/2, 1)
 	case x.Failure == cybervault.FailureStatus || x.Failure == cybervault.FailureRedirect:
-		l.limit = min(l.limit+1, cybervault.DefaultConcurrency)
+		l.limit = min(l.limit+1, most)
 	default:
 		l.window = max(l.window/2, minWindow)
 		l.limit = max(l.limit/2, 1)

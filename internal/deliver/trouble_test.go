@@ -55,6 +55,9 @@ func TestASlowReceiverNeverOutlivesALease(t *testing.T) {
 		if got := len(w.net.got(hook.URL)); got != n || stale != 0 {
 			t.Errorf("%d attempts for %d deliveries, %d stale results", got, n, stale)
 		}
+		if window, _ := w.d.Bounds(hook.ID); window >= deliver.StartWindow+n/2 {
+			t.Errorf("a window of %d: it must shrink when it cannot be worked off", window)
+		}
 		// 32 at once, 4.9 s each: 230 s. What is given back is claimed again at
 		// once, so it takes hardly longer.
 		last := w.net.got(hook.URL)[n-1].at
