@@ -1,0 +1,57 @@
+package deliver_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+func TestAWebhooksOwnConcurrency(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{1, 3, 100, cybervault.MaxConcurrency} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			hook := w.webhook(answering(200, 100*time.Millisecond))
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = most })
+			for range 900 {
+				w.publish(hook)
+			}
+			pass(time.Hour) // the lane starts cautiously
+			for range 900 {
+				w.publish(hook)
+			}
+			pass(time.Hour)
+			if n := w.queue.count(cybervault.DeliveryDelivered); n != 1800 {
+				t.Errorf("%d delivered, want 1800", n)
+			}
+			if peak := w.net.peak[hook.URL]; peak != most {
+				t.Errorf("at most %d attempts at once, want %d reached and not passed", peak, most)
+			}
+		})
+	}
+}
+
+// A change of the bound holds for what waits already.
+func TestConcurrencyIsChangedWhileDeliveriesWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.webhook(answering(200, time.Second))
+		for range 900 {
+			w.publish(hook)
+		}
+		pass(10 * time.Second)
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = 2 })
+		pass(1500 * time.Millisecond)
+		if n := w.d.Running(); n > 2 {
+			t.Errorf("%d attempts under way, want at most 2", n)
+		}
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = 0 })
+		pass(time.Minute)
+		if n := w.queue.count(cybervault.DeliveryDelivered); n != 900 {
+			t.Errorf("%d delivered, want 900", n)
+		}
+	})
+}
