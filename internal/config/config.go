@@ -30,6 +30,8 @@ const (
 // Limits on settings.
 const (
 	MaxDrainTimeout         = 10 * time.Minute
+	MinDisableAfter         = time.Minute
+	MaxDisableAfter         = 90 * 24 * time.Hour
 	MaxAllowDestinations    = 1000
 	MinBootstrapAPIKeyBytes = 16 // the same as internal/access has for every key
 	MaxBootstrapAPIKeyBytes = 512
@@ -44,6 +46,7 @@ type Config struct {
 	RetrySchedule     []time.Duration // delays after the first, second … failed attempt, before jitter
 	AllowDestinations []netip.Prefix  // otherwise refused ranges that webhooks may lead to
 	Dev               bool            // loopback destinations over https and http are allowed
+	DisableAfter      time.Duration   // a webhook that has failed every attempt for so long is disabled; 0: never
 	LogLevel          slog.Level
 	LogFormat         string        // LogText or LogJSON
 	SecretKeyFile     string        // empty: see KeyFile
@@ -57,6 +60,7 @@ func Default() Config {
 		Listen:        "127.0.0.1:8400",
 		DataDir:       "cybervault-data",
 		RetrySchedule: cybervault.DefaultRetrySchedule(),
+		DisableAfter:  72 * time.Hour,
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
@@ -123,6 +127,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("data", c.DataDir),
 		slog.String("database_url", redactURL(c.DatabaseURL)),
 		slog.String("retry_schedule", cybervault.FormatRetrySchedule(c.RetrySchedule)),
+		slog.String("disable_after", cybervault.FormatDuration(c.DisableAfter)),
 		slog.String("allow_destination", strings.Join(ranges, ",")),
 		slog.Bool("dev", c.Dev),
 		slog.String("log_level", strings.ToLower(c.LogLevel.String())),

@@ -67,7 +67,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		RetrySchedule:     []time.Duration{time.Second, 5 * time.Minute},
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
-		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second,
+		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour,
 	}
 	cases := map[string]struct {
 		args []string
@@ -78,13 +78,13 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		"flags": {args: []string{
 			"--listen", "[::1]:0", "--data", "/var/lib/cybervault", "--database-url", "postgres://cv:pw@db:5432/cv",
 			"--retry-schedule", "1s,5m", "--allow-destination", "10.1.0.0/16", "--allow-destination=fd00:1::/64",
-			"--dev", "--log-level", "debug", "--log-format", "json", "--secret-key-file", "/run/key", "--drain-timeout", "3s",
+			"--dev", "--log-level", "debug", "--log-format", "json", "--secret-key-file", "/run/key", "--drain-timeout", "3s", "--disable-after", "24h",
 		}},
 		"environment": {key: "bootstrap-key-of-the-environment", env: map[string]string{
 			"CYBERVAULT_LISTEN": "[::1]:0", "CYBERVAULT_DATA": "/var/lib/cybervault", "CYBERVAULT_DATABASE_URL": "postgres://cv:pw@db:5432/cv",
 			"CYBERVAULT_RETRY_SCHEDULE": "1s 5m", "CYBERVAULT_ALLOW_DESTINATION": "10.1.0.0/16,fd00:1::/64",
 			"CYBERVAULT_DEV": "1", "CYBERVAULT_LOG_LEVEL": "DEBUG", "CYBERVAULT_LOG_FORMAT": "json",
-			"CYBERVAULT_SECRET_KEY_FILE": "/run/key", "CYBERVAULT_DRAIN_TIMEOUT": "3s",
+			"CYBERVAULT_SECRET_KEY_FILE": "/run/key", "CYBERVAULT_DRAIN_TIMEOUT": "3s", "CYBERVAULT_DISABLE_AFTER": "24h",
 			"CYBERVAULT_BOOTSTRAP_API_KEY": "bootstrap-key-of-the-environment",
 		}},
 		"file": {key: "0123456789012345", file: `
@@ -102,6 +102,7 @@ log_format: json
 secret_key_file: /run/key
 bootstrap_api_key: 0123456789012345
 drain_timeout: 3s
+disable_after: 24h
 `},
 	}
 	for name, tc := range cases {
@@ -163,6 +164,8 @@ func TestWrongSettings(t *testing.T) {
 		"no range":            {args: []string{"--allow-destination", "intranet"}, field: "--allow-destination", says: "CIDR"},
 		"other database":      {args: []string{"--database-url", "mysql://u:hidden@h/d"}, field: "--database-url", says: "postgres://"},
 		"drain":               {args: []string{"--drain-timeout", "1h"}, field: "--drain-timeout", says: "between 0s and 10m"},
+		"disable":             {args: []string{"--disable-after", "1s"}, field: "--disable-after", says: "between 1m and 2160h"},
+		"disable, negative":   {args: []string{"--disable-after", "-1h"}, field: "--disable-after", says: "0s (never)"},
 		"dev":                 {args: []string{"--dev=maybe"}, field: "--dev", says: "neither true nor false"},
 		"key with a space":    {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hidden key with spaces"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "without spaces"},
 		"key too short":       {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hidden"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "use 16 to 512"},

@@ -51,6 +51,10 @@ func options() []option {
 			set: setRetrySchedule,
 		},
 		{
+			name: "disable-after", hint: "duration", usage: "a webhook that has failed every attempt for so long is disabled; 0s: never",
+			set: setDisableAfter,
+		},
+		{
 			name: "allow-destination", hint: "CIDR", usage: "address range that webhooks may lead to although it is refused by default; repeatable", list: true,
 			set: setAllowDestinations,
 		},
@@ -137,6 +141,16 @@ func setRetrySchedule(c *Config, s string) error {
 		return errors.New("names no delay: use durations such as 5s,30s,2m")
 	}
 	c.RetrySchedule = schedule
+	return nil
+}
+
+func setDisableAfter(c *Config, s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d != 0 && (d < MinDisableAfter || d > MaxDisableAfter) {
+		return fmt.Errorf("%q is neither 0s (never) nor a duration between %s and %s: use a number and a unit, such as 72h",
+			s, cybervault.FormatDuration(MinDisableAfter), cybervault.FormatDuration(MaxDisableAfter))
+	}
+	c.DisableAfter = d
 	return nil
 }
 

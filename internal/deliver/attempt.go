@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -46,7 +47,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 		Lease:   a.Lease,
 	}
 	d.decide(w, a, result)
-	l.learn(&result.Attempt.Exchange, w.AttemptsAtOnce())
+	l.learn(w, a, &result.Attempt.Exchange, started)
 	err = d.cfg.Queue.Record(result, func(err error) {
 		l.recorded(result, err)
 		if err != nil {
@@ -95,7 +96,8 @@ func (d *Dispatcher) decide(w *cybervault.Webhook, a *cybervault.Assignment, r *
 		schedule = nil
 	}
 	delay, again := cybervault.NextRetry(schedule, a.Attempt, r.Attempt.RetryAfter)
-	if !again {
+	// A receiver that says it is gone means every delivery, this one included.
+	if !again || r.Attempt.Status == http.StatusGone {
 		r.Status = cybervault.DeliveryDeadLetter
 		return
 	}

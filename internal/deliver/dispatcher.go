@@ -90,10 +90,15 @@ const (
 
 // Config fits a Dispatcher together.
 type Config struct {
-	Queue         Queue
-	Webhooks      Webhooks
-	Sender        Sender
-	Observer      Observer // nil: nobody
+	Queue       Queue
+	Webhooks    Webhooks
+	Sender      Sender
+	Observer    Observer    // nil: nobody
+	Health      Health      // nil: no webhook is ever disabled
+	HealthStore HealthStore // nil: health does not outlive the dispatcher
+	// DisableAfter is for how long every attempt to a webhook must have failed
+	// until it is disabled; 0: never.
+	DisableAfter  time.Duration
 	IDs           *cybervault.IDSource
 	RetrySchedule []time.Duration // for webhooks without their own
 	UserAgent     string
@@ -116,6 +121,7 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	lanes    map[cybervault.WebhookID]*lane
+	kept     map[cybervault.WebhookID]cybervault.WebhookHealth // from before the start, until there is a lane
 	stopping bool
 	sweeper  *time.Timer
 
@@ -128,12 +134,16 @@ func New(cfg Config) *Dispatcher {
 	return &Dispatcher{
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		quickSlots: make(chan struct{}, quickSlots), slowSlots: make(chan struct{}, slowSlots),
-		lanes: map[cybervault.WebhookID]*lane{}, awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
+		lanes: map[cybervault.WebhookID]*lane{}, kept: map[cybervault.WebhookID]cybervault.WebhookHealth{},
+		awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
 	}
 }
 
 // Start takes up what waits in the queue.
 func (d *Dispatcher) Start(ctx context.Context) error {
+	if err := d.remember(ctx); err != nil {
+		return err
+	}
 	if err := d.sweep(ctx); err != nil {
 		return err
 	}
@@ -202,7 +212,8 @@ func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
 	}
 	l := d.lanes[id]
 	if l == nil {
-		l = &lane{d: d, webhook: id, window: startWindow, limit: startLimit}
+		l = &lane{d: d, webhook: id, window: startWindow, limit: startLimit, health: wellOr(d.kept[id], id)}
+		delete(d.kept, id)
 		d.lanes[id] = l
 	}
 	return l

@@ -50,7 +50,9 @@ func (d *Dispatcher) Bounds(id cybervault.WebhookID) (window, limit int) {
 }
 
 // Learn lets a webhook's lane learn from an exchange.
-func (d *Dispatcher) Learn(id cybervault.WebhookID, x *cybervault.Exchange) { d.lane(id).learn(x, cybervault.DefaultConcurrency) }
+func (d *Dispatcher) Learn(id cybervault.WebhookID, x *cybervault.Exchange) {
+	d.lane(id).learn(&cybervault.Webhook{}, &cybervault.Assignment{}, x, time.Now())
+}
 
 // WakeAt sets the alarm of a webhook's lane.
 func (d *Dispatcher) WakeAt(id cybervault.WebhookID, t time.Time) { d.lane(id).wakeAt(t) }

@@ -27,6 +27,11 @@ type lane struct {
 	workers  int
 	stopped  bool
 
+	health    cybervault.WebhookHealth
+	disabling bool // the webhook is about to be disabled: nothing is attempted
+	saving    bool // health is being stored
+	unsaved   bool // health is not stored as it is now
+
 	overflow bool // the store holds deliveries that can be claimed now
 	claiming bool
 	failures int // claims that failed, in a row
@@ -90,7 +95,7 @@ func (l *lane) push(a *cybervault.Assignment) {
 
 // hire lets one more worker begin, if there is work for it and room.
 func (l *lane) hire() {
-	if l.workers >= l.limit || l.waiting() == 0 || l.stopped {
+	if l.workers >= l.limit || l.waiting() == 0 || l.stopped || l.disabling {
 		return
 	}
 	if l.workers == 0 { // otherwise each attempt has a look
@@ -141,7 +146,7 @@ func (l *lane) turn() chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refill()
-	if l.waiting() == 0 || l.workers > min(l.limit, l.most) || l.stopped {
+	if l.waiting() == 0 || l.workers > min(l.limit, l.most) || l.stopped || l.disabling {
 		l.workers--
 		return nil
 	}
@@ -154,7 +159,7 @@ func (l *lane) turn() chan struct{} {
 func (l *lane) next() *cybervault.Assignment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiting() == 0 || l.stopped {
+	if l.waiting() == 0 || l.stopped || l.disabling {
 		return nil
 	}
 	return l.pop()
@@ -223,11 +228,15 @@ func (l *lane) giveBack(left []*cybervault.Assignment) bool {
 
 // learn moves the lane's bounds by how an attempt went: a receiver that takes
 // gets more room, one that cannot be reached or asks for less is asked less
-// often at once. most is the webhook's own bound.
-func (l *lane) learn(x *cybervault.Exchange, most int) {
+// often at once. w is the webhook as it was attempted.
+func (l *lane) learn(w *cybervault.Webhook, a *cybervault.Assignment, x *cybervault.Exchange, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	most := w.AttemptsAtOnce()
 	l.most = most
+	if !a.Test {
+		l.note(w, x, now)
+	}
 	l.slow = x.Elapsed >= slowAttempt
 	switch {
 	case x.Failure == "":
@@ -271,6 +280,9 @@ func (l *lane) empty() {
 	l.remove(func(*cybervault.Assignment) bool { return true })
 	l.overflow = false
 	l.silence()
+	if !l.health.Well() && !l.stopped {
+		l.recover()
+	}
 }
 
 // stop lets no worker begin another attempt and returns what waited.
@@ -286,7 +298,7 @@ func (l *lane) stop() []*cybervault.Assignment {
 func (l *lane) stopIfIdle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiting()+l.reserved+l.workers > 0 || l.claiming {
+	if l.waiting()+l.reserved+l.workers > 0 || l.claiming || l.saving || l.disabling {
 		return false
 	}
 	l.stopped = true

@@ -44,7 +44,7 @@ func TestConcurrencyIsChangedWhileDeliveriesWait(t *testing.T) {
 		}
 		pass(10 * time.Second)
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = 2 })
-		pass(1500 * time.Millisecond)
+		pass(2500 * time.Millisecond) // an attempt keeps the bound it began with
 		if n := w.d.Running(); n > 2 {
 			t.Errorf("%d attempts under way, want at most 2", n)
 		}

@@ -21,6 +21,7 @@ func settingsCases() map[string]func(*fixture) {
 		"webhooks/schedules":            webhookSchedules,
 		"webhooks/what is refused":      webhookRefused,
 		"webhooks/the wrong key":        wrongKey,
+		"webhooks/health":               webhookHealth,
 		"keys/every field":              keyFields,
 		"keys/revoked":                  keyRevoked,
 		"keys/of the same value":        keyTwice,

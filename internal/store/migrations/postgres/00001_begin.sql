@@ -42,6 +42,16 @@ CREATE TABLE webhook_sequences (
     last       BIGINT  NOT NULL
 );
 
+-- How the receivers of webhooks have been answering; only of those that fail.
+CREATE TABLE webhook_health (
+    webhook_id    BIGINT PRIMARY KEY,
+    failing_since BIGINT NOT NULL,
+    failures      INTEGER NOT NULL,
+    breaker       TEXT    NOT NULL,
+    opened_at     BIGINT NOT NULL,
+    probe_at      BIGINT NOT NULL
+);
+
 CREATE TABLE events (
     id              BIGINT PRIMARY KEY,
     id_rest         BIGINT  NOT NULL,

@@ -42,6 +42,16 @@ CREATE TABLE webhook_sequences (
     last       INTEGER NOT NULL
 ) STRICT;
 
+-- How the receivers of webhooks have been answering; only of those that fail.
+CREATE TABLE webhook_health (
+    webhook_id    INTEGER PRIMARY KEY,
+    failing_since INTEGER NOT NULL,
+    failures      INTEGER NOT NULL,
+    breaker       TEXT    NOT NULL,
+    opened_at     INTEGER NOT NULL,
+    probe_at      INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE events (
     id              INTEGER PRIMARY KEY,
     id_rest         INTEGER NOT NULL,
