@@ -65,6 +65,7 @@ type fakes struct {
 	fail      error // of every service, but for Authenticate
 	panicking bool
 	attempt   *cybervault.Attempt
+	asked     [2]int64 // the sequence numbers
 }
 
 func (f *fakes) check(given cybervault.WorkspaceID) error {

@@ -81,6 +81,7 @@ func routes() []route {
 		{method: post, pattern: "/v1/webhooks/{id}/rotate-secret", scope: admin, handle: (*server).rotateSecret, about: aboutRotateSecret},
 		{method: post, pattern: "/v1/webhooks/{id}/verify", scope: admin, handle: (*server).verifyWebhook, about: aboutVerifyWebhook},
 		{method: post, pattern: "/v1/webhooks/{id}/test", scope: admin, handle: (*server).testWebhook, about: aboutTestWebhook},
+		{method: get, pattern: "/v1/webhooks/{id}/sequence", scope: read, handle: (*server).listSequence, about: aboutListSequence},
 
 		{method: get, pattern: "/v1/deliveries", scope: read, handle: (*server).listDeliveries, about: aboutListDeliveries},
 		{method: get, pattern: "/v1/deliveries/{id}", scope: read, handle: (*server).getDelivery, about: aboutGetDelivery},

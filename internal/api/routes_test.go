@@ -46,6 +46,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
 		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
 		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin
+		GET/v1/webhooks/{id}/sequence:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

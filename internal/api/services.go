@@ -44,6 +44,9 @@ type Log interface {
 	Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
 	// Attempts lists the attempts of a delivery, oldest first.
 	Attempts(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) ([]*cybervault.Attempt, error)
+	// Sequence tells which deliveries have the sequence numbers first to last of a
+	// webhook; last of 0 means the last one given out.
+	Sequence(ctx context.Context, ws cybervault.WorkspaceID, webhook cybervault.WebhookID, first, last int64) (cybervault.SequencePage, error)
 }
 
 // Replayer starts and stops single deliveries.

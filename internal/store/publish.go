@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -116,10 +115,11 @@ func (s *Store) apply(tx transaction, group []*operation) (answers []func(), err
 const (
 	insertEvent = `INSERT INTO events (id, id_rest, workspace_id, type, timestamp, idempotency_key, test, deliveries, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	nextSequences = `INSERT INTO webhook_sequences (webhook_id, last) VALUES (?, ?)
-ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + excluded.last RETURNING last`
-	insertDelivery = `INSERT INTO deliveries (id, id_rest, workspace_id, event_id, webhook_id, sequence, status, reason, attempts, due_at, lease_token, finished_at, replay_of, test, last_status, last_failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, '')`
+	nextSequences = `INSERT INTO webhook_sequences (webhook_id, last, last_delivery) VALUES (?, ?, ?)
+ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + excluded.last, before = webhook_sequences.last_delivery, last_delivery = excluded.last_delivery
+RETURNING last, before`
+	insertDelivery = `INSERT INTO deliveries (id, id_rest, workspace_id, event_id, webhook_id, sequence, previous, status, reason, attempts, due_at, lease_token, finished_at, replay_of, test, last_status, last_failure)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0, '')`
 	selectByIdempotencyKey = `SELECT id, id_rest, type, timestamp, test, deliveries, body FROM events WHERE workspace_id = ? AND idempotency_key = ?`
 	countBirths            = `SELECT COUNT(*) FROM deliveries WHERE id > ? AND id <= ? AND event_id = ? AND status <> 5`
 )
@@ -214,43 +214,34 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 		return err
 	}
 	now := micros(s.now())
-	// Webhooks are taken in the order of their keys, so that two writers that
-	// want the same ones cannot wait for each other.
-	counts := map[int64]int64{}
-	for _, n := range fresh {
-		if n.delivery.Status != cybervault.DeliverySkipped {
-			counts[n.delivery.Webhook.Key()]++
-		}
-	}
-	webhooks := make([]int64, 0, len(counts))
-	for key := range counts {
-		webhooks = append(webhooks, key)
-	}
-	slices.SortFunc(webhooks, cmp.Compare[int64])
-	next := make(map[int64]int64, len(webhooks))
-	err := tx.eachRow(nextSequences, len(webhooks), func(i int, a []any) []any {
-		return append(a, webhooks[i], counts[webhooks[i]])
-	}, func(i int, row []any) { next[webhooks[i]] = asInt(row[0]) - counts[webhooks[i]] })
+	runs, err := nextRuns(tx, fresh)
 	if err != nil {
 		return err
 	}
-	return tx.each(insertDelivery, len(fresh), func(i int, a []any) []any {
+	var marks []mark
+	err = tx.each(insertDelivery, len(fresh), func(i int, a []any) []any {
 		d, e := fresh[i].delivery, fresh[i].event
 		webhook := d.Webhook.Key()
-		var finished int64
+		var finished, previous int64
 		if d.Status == cybervault.DeliverySkipped {
 			finished = now
 		} else {
-			next[webhook]++
-			d.Sequence = next[webhook]
+			previous = runs[webhook].take(d)
+			if d.Sequence%markEvery == 0 {
+				marks = append(marks, mark{webhook, d.Sequence, d.ID.Key()})
+			}
 		}
 		due := now // not the id's time, which may run ahead of the clock
 		if d.Lease.Token != 0 {
 			due = d.Lease.Until.UnixMicro()
 		}
-		return append(a, d.ID.Key(), d.ID.Rest(), e.Workspace.Key(), e.ID.Key(), webhook, d.Sequence,
+		return append(a, d.ID.Key(), d.ID.Rest(), e.Workspace.Key(), e.ID.Key(), webhook, d.Sequence, previous,
 			statusCode(d.Status), d.Reason, due, d.Lease.Token, finished, fresh[i].replayOf(), boolInt(e.Test))
 	}, nil)
+	if err != nil {
+		return err
+	}
+	return insertMarks(tx, marks)
 }
 
 // freeNewborn makes held deliveries pending whose webhook has been verified
