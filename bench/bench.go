@@ -10,6 +10,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -84,7 +85,7 @@ func start(ctx context.Context, marker string, env []string, args ...string) (*c
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	c := &child{cmd: exec.CommandContext(ctx, self, args...)} //nolint:gosec // this very program
+	c := &child{cmd: exec.CommandContext(ctx, self, args...)}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
 	c.cmd.WaitDelay = 20 * time.Second
@@ -125,7 +126,7 @@ func (c *child) stop() {
 // process, from /proc; zeros on other systems.
 func (c *child) usage() (cpu time.Duration, rss int64) {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if i := strings.LastIndexByte(string(stat), ')'); i >= 0 {
+	if i := bytes.LastIndexByte(stat, ')'); i >= 0 {
 		fields := strings.Fields(string(stat[i+1:]))
 		if len(fields) > 21 {
 			const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux

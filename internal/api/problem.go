@@ -198,5 +198,5 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.status)
-	_, _ = w.Write(body) //nolint:gosec // JSON with its own media type and nosniff: no browser takes it for HTML
+	_, _ = w.Write(body) // with its own media type and nosniff, no browser takes it for HTML
 }

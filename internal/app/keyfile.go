@@ -17,7 +17,7 @@ import (
 // loadKey reads the key that seals secrets at rest (base64 of 32 bytes), and
 // makes it when the file does not exist. A key that others can read is refused.
 func loadKey(path string) ([]byte, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(path)
 	}

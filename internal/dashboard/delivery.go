@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cybervault/cybervault"
@@ -94,8 +95,8 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	if v.WebhookGone {
 		v.CanReplay = false
 	}
-	for i := len(attempts) - 1; i >= 0; i-- {
-		a := d.attemptView(attempts[i])
+	for _, attempt := range slices.Backward(attempts) {
+		a := d.attemptView(attempt)
 		a.Open = len(v.Attempts) == 0
 		v.Attempts = append(v.Attempts, a)
 	}

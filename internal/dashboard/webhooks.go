@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -130,8 +131,7 @@ func (d *dashboard) health(ctx context.Context, id cybervault.WebhookID) (health
 func newHealth(newestFirst []*cybervault.Delivery) healthView {
 	var v healthView
 	var t tally
-	for i := len(newestFirst) - 1; i >= 0; i-- {
-		dl := newestFirst[i]
+	for _, dl := range slices.Backward(newestFirst) {
 		t.add(dl)
 		class := "fill-mute"
 		switch {

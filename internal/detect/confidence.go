@@ -139,7 +139,7 @@ func (a *attack) severity() cybervault.Severity {
 			return cybervault.SeverityHigh
 		case cybervault.SeverityHigh:
 			return cybervault.SeverityMedium
-		case cybervault.SeverityMedium:
+		case cybervault.SeverityMedium, cybervault.SeverityLow, cybervault.SeverityInfo:
 			return cybervault.SeverityLow
 		}
 	}

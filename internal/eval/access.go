@@ -71,12 +71,12 @@ func evalAccess(ctx context.Context, dir string) (accessFigures, error) {
 	}
 	for _, f := range findings {
 		var d struct {
-			SourceIP   string  `json:"source_ip"`
-			Vector     string  `json:"vector"`
-			Severity   string  `json:"severity"`
-			Confidence float64 `json:"confidence"`
-			Count      int     `json:"count"`
-			Detections []cybervault.Detection
+			SourceIP   string                 `json:"source_ip"`
+			Vector     string                 `json:"vector"`
+			Severity   string                 `json:"severity"`
+			Confidence float64                `json:"confidence"`
+			Count      int                    `json:"count"`
+			Detections []cybervault.Detection `json:"detections"`
 		}
 		if err := json.Unmarshal(f.Data, &d); err != nil {
 			return out, err

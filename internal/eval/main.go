@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func main() {
 
 func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 	if dir == "" {
-		return fmt.Errorf("EVAL_DATA is not set: it names the folder that holds the public data sets (docs/detection.md lists them)")
+		return errors.New("EVAL_DATA is not set: it names the folder that holds the public data sets (docs/detection.md lists them)")
 	}
 	for _, need := range []string{"auth/fail2ban", "web/apache/access.log", "web/httpparams/payload_train.csv", "crowdsec-hub/tests"} {
 		if _, err := os.Stat(filepath.Join(dir, need)); err != nil {

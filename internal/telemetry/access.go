@@ -37,11 +37,11 @@ func (c *clfClock) parse(s string) (time.Time, bool) {
 // (a TLS hello sent to a plain port) is still a record: cs-uri holds it.
 func (p *parser) access(s string) (*cybervault.Record, string) {
 	const want = "an access-log line was expected: client - user [dd/Mon/yyyy:hh:mm:ss +zzzz] \"request\" status bytes"
-	open := strings.Index(s, " [")
-	if open < 0 {
+	before, after, ok0 := strings.Cut(s, " [")
+	if !ok0 {
 		return nil, want
 	}
-	at, rest, ok := strings.Cut(s[open+2:], "] \"")
+	at, rest, ok := strings.Cut(after, "] \"")
 	if !ok {
 		return nil, want
 	}
@@ -50,7 +50,7 @@ func (p *parser) access(s string) (*cybervault.Record, string) {
 		return nil, want
 	}
 	f := make(map[string]string, 12)
-	if !setClient(f, s[:open]) {
+	if !setClient(f, before) {
 		return nil, want
 	}
 	request, rest, ok := quoted(rest)
@@ -72,8 +72,8 @@ func (p *parser) access(s string) (*cybervault.Record, string) {
 		referer, after, ok := quoted(rest[i+1:])
 		if ok {
 			set(f, cybervault.FieldWebReferer, referer)
-			if i := strings.IndexByte(after, '"'); i >= 0 {
-				if agent, _, ok := quoted(after[i+1:]); ok {
+			if _, after0, ok := strings.Cut(after, "\""); ok {
+				if agent, _, ok := quoted(after0); ok {
 					set(f, cybervault.FieldWebUserAgent, agent)
 				}
 			}
@@ -203,7 +203,7 @@ func hexDigit(c byte) int {
 }
 
 func digits(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false
 		}
@@ -213,7 +213,7 @@ func digits(s string) bool {
 
 // token reports whether s is a token of RFC 9110, section 5.6.2, as a method is.
 func token(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false

@@ -55,11 +55,11 @@ func (p *parser) httpRequest(o jsonObject) (*cybervault.Record, string) {
 	set(f, cybervault.FieldWebStatus, o.str("status", "status_code"))
 	set(f, cybervault.FieldWebUser, o.str("user", "username"))
 	if ip := o.str("client_ip", "remote_addr", "remote_ip", "source_ip"); ip != "" {
-		if addr, ok := address(ip); ok {
-			f[cybervault.FieldClientIP] = addr
-		} else {
+		addr, ok := address(ip)
+		if !ok {
 			return nil, "client_ip must be an IP address"
 		}
+		f[cybervault.FieldClientIP] = addr
 	}
 	switch raw := o["body"]; {
 	case len(raw) == 0 || raw[0] == 'n':
@@ -107,7 +107,10 @@ func jsonHeaders(raw json.RawMessage) ([][2]string, bool) {
 				out = append(out, [2]string{pair[0], pair[1]})
 				continue
 			}
-			var named struct{ Name, Value string }
+			var named struct {
+				Name  string `json:"name"`
+				Value string `json:"value"`
+			}
 			if json.Unmarshal(item, &named) != nil || named.Name == "" {
 				return nil, false
 			}

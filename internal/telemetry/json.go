@@ -53,7 +53,7 @@ func (p *parser) jsonLine(line []byte) error {
 		// too, is open: that one was cut off. Pretty-printed objects indent.
 		p.brokenJSON("the JSON object was cut off before its end")
 	}
-	for i := 0; i < len(line); i++ {
+	for i := range line {
 		c := line[i]
 		if d.depth == 0 {
 			switch c {

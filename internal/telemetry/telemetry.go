@@ -124,7 +124,7 @@ func (p *parser) run(ctx context.Context, r io.Reader) error {
 		}
 		line, long, err := lines.next()
 		p.sum.Bytes = lines.read
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return p.finish()
 		}
 		if err != nil {

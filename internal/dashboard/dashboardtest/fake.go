@@ -455,8 +455,8 @@ func (f *Fake) publish(eventType string, data json.RawMessage) *cybervault.Event
 		}
 	}
 	e := f.event(eventType, data)
-	for i := len(f.webhooks) - 1; i >= 0; i-- {
-		if w := f.webhooks[i]; w.DeletedAt.IsZero() && w.Subscribes(eventType) {
+	for _, v := range slices.Backward(f.webhooks) {
+		if w := v; w.DeletedAt.IsZero() && w.Subscribes(eventType) {
 			f.deliver(w, e)
 		}
 	}

@@ -98,7 +98,7 @@ func (f *Fake) Hook(address, description string, answer Answer, events ...string
 // webhooks, one of them failing, one not verified, one disabled, and some
 // hundred events. The same data each time, but for the ids.
 func (f *Fake) Seed() {
-	random := rand.New(rand.NewPCG(8, 400)) //nolint:gosec // pictures need the same data each time, not secrets
+	random := rand.New(rand.NewPCG(8, 400))
 	now := f.now()
 	f.setClock(now.Add(-9 * 24 * time.Hour))
 	f.Hook("https://siem.example.com/services/collector/cybervault", "SIEM (Splunk), production", OK, "*")

@@ -117,7 +117,6 @@ func (t *Tracker) Size() (watched int, evicted, late int64) {
 // address is what is remembered of one address on one host.
 type address struct {
 	attempts []attempt // failures, by time, the latest maxAttempts
-	dropped  int       // failures beyond those, within the attack
 	conns    []conn
 	probes   []time.Time
 	hot      string // the pattern last concluded, "" if none
@@ -164,6 +163,7 @@ func (t *Tracker) Add(a Attempt) []Conclusion {
 		return src.success(a)
 	case Probe:
 		return src.probe(a)
+	case Failure:
 	}
 	n := src.count(a)
 	if n == 0 {

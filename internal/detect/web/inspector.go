@@ -301,7 +301,7 @@ func level(s types.RuleSeverity) cybervault.Severity {
 		return cybervault.SeverityHigh // CRS calls most of its rules critical
 	case types.RuleSeverityError, types.RuleSeverityWarning:
 		return cybervault.SeverityMedium
-	case types.RuleSeverityNotice, types.RuleSeverityInfo, types.RuleSeverityDebug:
+	case types.RuleSeverityNotice, types.RuleSeverityInfo, types.RuleSeverityDebug, types.RuleSeverityUnset:
 		return cybervault.SeverityLow
 	}
 	return cybervault.SeverityMedium

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/corazawaf/libinjection-go"
@@ -147,12 +148,7 @@ func (s *screen) possible(r secRule, files fs.FS) bool {
 		if err != nil {
 			return true
 		}
-		for _, p := range phrases {
-			if s.covers(p) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(phrases, s.covers)
 	}
 	return true
 }
@@ -197,8 +193,9 @@ func possible(re *syntax.Regexp, a *[128]bool) bool {
 			}
 		}
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // newTrial makes a rule's operator; false if it is not one that is known here.
@@ -232,7 +229,7 @@ func newTrial(r secRule, files fs.FS) (trial, bool) {
 }
 
 func (s *screen) covers(text string) bool {
-	for i := 0; i < len(text); i++ {
+	for i := range len(text) {
 		if text[i] >= 128 || !s.alphabet[text[i]] {
 			return false
 		}
@@ -287,7 +284,7 @@ func transform(name, s string) (out string, certain bool) {
 	case "removeNulls":
 		return without("\x00")
 	case "utf8toUnicode":
-		for i := 0; i < len(s); i++ {
+		for i := range len(s) {
 			if s[i] >= 128 {
 				return s, false
 			}
@@ -316,7 +313,7 @@ func transform(name, s string) (out string, certain bool) {
 func cmdLine(s string) string {
 	out := make([]byte, 0, len(s))
 	space := false
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch c := s[i]; c {
 		case '"', '\'', '\\', '^':
 		case ' ', ',', ';', '\t', '\r', '\n':
@@ -344,7 +341,7 @@ func unbase64Strict(s string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	var out []byte
 	x, n := 0, 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] == '\r' || s[i] == '\n' {
 			continue
 		}

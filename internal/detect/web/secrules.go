@@ -76,7 +76,7 @@ func (r secRule) phrases(files fs.FS) ([]string, error) {
 		return strings.Fields(strings.ToLower(r.arg)), nil
 	}
 	var out []string
-	for _, name := range strings.Fields(r.arg) {
+	for name := range strings.FieldsSeq(r.arg) {
 		text, err := fs.ReadFile(files, "@owasp_crs/"+name)
 		if err != nil {
 			return nil, err
