@@ -139,8 +139,9 @@ func (a *attack) severity() cybervault.Severity {
 			return cybervault.SeverityHigh
 		case cybervault.SeverityHigh:
 			return cybervault.SeverityMedium
-		case cybervault.SeverityMedium, cybervault.SeverityLow, cybervault.SeverityInfo:
+		case cybervault.SeverityMedium:
 			return cybervault.SeverityLow
+		case cybervault.SeverityLow, cybervault.SeverityInfo:
 		}
 	}
 	return s
