@@ -26,6 +26,10 @@ type destinations struct{ *outbound.Client }
 
 func (destinations) CheckCACertificate(pem string) error { return outbound.CheckCACertificate(pem) }
 
+func (destinations) CheckClientCertificate(pem string) error {
+	return outbound.CheckClientCertificate(pem)
+}
+
 // apiWebhooks is router as the API wants it: whoever switches verification on by
 // a program is sent the test payload at once. The dashboard asks for it itself,
 // and shows the answer.

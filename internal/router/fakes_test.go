@@ -125,6 +125,23 @@ func (s *memStore) Event(_ context.Context, ws cybervault.WorkspaceID, id cyberv
 	return nil, cybervault.Errorf(cybervault.CodeNotFound, "no event")
 }
 
+func (s *memStore) Events(_ context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var page cybervault.Page[*cybervault.Event]
+	for _, e := range slices.Backward(s.events) {
+		switch {
+		case e.Workspace != q.Workspace || q.Type != "" && !cybervault.MatchesEventType(q.Type, e.Type) || e.Timestamp.Before(q.Since):
+		case !q.Before.IsZero() && bytes.Compare(e.ID.UUID[:], q.Before.UUID[:]) >= 0:
+		case len(page.Rows) == q.Limit:
+			page.More = true
+		default:
+			page.Rows = append(page.Rows, e)
+		}
+	}
+	return page, nil
+}
+
 func (s *memStore) Delivery(_ context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,6 +376,13 @@ func (destinations) CheckURL(_ context.Context, url string) error {
 func (destinations) CheckCACertificate(pem string) error {
 	if pem != "PEM" && pem != "PEM2" {
 		return cybervault.Invalid("ca_certificate", "is no certificate")
+	}
+	return nil
+}
+
+func (destinations) CheckClientCertificate(pem string) error {
+	if pem != "CERTIFICATE AND KEY" {
+		return cybervault.Invalid("client_certificate", "is no certificate")
 	}
 	return nil
 }

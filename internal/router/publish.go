@@ -47,7 +47,7 @@ func (r *Router) PublishBatch(ctx context.Context, ws cybervault.WorkspaceID, re
 			out[i].Err = err
 			continue
 		}
-		d, err := r.draft(ws, &reqs[i], snap.match(ws, reqs[i].Type), lease, false)
+		d, err := r.draft(ctx, ws, &reqs[i], snap, snap.match(ws, reqs[i].Type), lease, false)
 		if err != nil {
 			out[i].Err = err
 			continue
@@ -189,13 +189,14 @@ func (r *Router) newEvent(id cybervault.EventID, ws cybervault.WorkspaceID, req 
 
 // draft makes an event and its delivery to each webhook. The keys of the
 // deliveries follow the event's, so that the store finds them without an index.
-func (r *Router) draft(ws cybervault.WorkspaceID, req *cybervault.PublishRequest, webhooks []*cybervault.Webhook, lease cybervault.Lease, test bool) (*draft, error) {
+func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybervault.PublishRequest, snap *snapshot, webhooks []*cybervault.Webhook, lease cybervault.Lease, test bool) (*draft, error) {
 	run := r.cfg.IDs.NextRun(1 + len(webhooks))
 	e, err := r.newEvent(cybervault.EventID{UUID: run[0]}, ws, req, test)
 	if err != nil {
 		return nil, err
 	}
 	d := &draft{pub: &cybervault.Publication{Event: e, Deliveries: make([]cybervault.NewDelivery, len(webhooks))}}
+	view := filterView{event: e, engine: r.cfg.EngineVersion, data: req.Data}
 	for i, w := range webhooks {
 		n := &d.pub.Deliveries[i]
 		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending}
@@ -204,9 +205,22 @@ func (r *Router) draft(ws cybervault.WorkspaceID, req *cybervault.PublishRequest
 		case !w.Live():
 			n.Status, n.Reason = cybervault.DeliverySkipped, cybervault.ReasonWebhookDisabled
 			continue
-		case w.Held():
-			n.Status = cybervault.DeliveryHeld
-			continue
+		default:
+			if own, ok := snap.filters[w.ID]; ok {
+				reason, err := r.skips(ctx, own, &view)
+				if err != nil {
+					r.withdraw(d)
+					return nil, &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "nothing was kept: the call was broken off", Err: err}
+				}
+				if reason != "" {
+					n.Status, n.Reason = cybervault.DeliverySkipped, reason
+					continue
+				}
+			}
+			if w.Held() {
+				n.Status = cybervault.DeliveryHeld
+				continue
+			}
 		}
 		if !r.dispatcher.Admit(w.ID, len(e.Body), e.Test) {
 			d.woken = append(d.woken, w.ID)

@@ -19,7 +19,8 @@ type registry struct {
 
 type snapshot struct {
 	byID    map[cybervault.WebhookID]*cybervault.Webhook
-	matches sync.Map // matchKey -> []*cybervault.Webhook, filled as types are asked for
+	filters map[cybervault.WebhookID]*ownFilter // of the webhooks that have one
+	matches sync.Map                            // matchKey -> []*cybervault.Webhook, filled as types are asked for
 
 	// publishers counts the publishes that chose their webhooks by this
 	// snapshot and have not committed yet. drained is closed once neither this
@@ -35,16 +36,30 @@ type matchKey struct {
 	eventType string
 }
 
-func newSnapshot(byID map[cybervault.WebhookID]*cybervault.Webhook) *snapshot {
-	return &snapshot{byID: byID, drained: make(chan struct{})}
+func newSnapshot(byID map[cybervault.WebhookID]*cybervault.Webhook, filters map[cybervault.WebhookID]*ownFilter) *snapshot {
+	return &snapshot{byID: byID, filters: filters, drained: make(chan struct{})}
 }
 
 func (g *registry) load(webhooks []*cybervault.Webhook) {
 	byID := make(map[cybervault.WebhookID]*cybervault.Webhook, len(webhooks))
+	filters := make(map[cybervault.WebhookID]*ownFilter)
 	for _, w := range webhooks {
 		byID[w.ID] = w
+		keepFilter(filters, nil, w)
 	}
-	g.current.Store(newSnapshot(byID))
+	g.current.Store(newSnapshot(byID, filters))
+}
+
+// keepFilter puts a webhook's filter: the one before, which may be compiled
+// already, where the change was of something else.
+func keepFilter(filters map[cybervault.WebhookID]*ownFilter, before *ownFilter, w *cybervault.Webhook) {
+	switch {
+	case w.Filter == "":
+	case before != nil && before.webhook.Filter == w.Filter:
+		filters[w.ID] = before
+	default:
+		filters[w.ID] = &ownFilter{webhook: w}
+	}
 }
 
 func (g *registry) lookup(id cybervault.WebhookID) (*cybervault.Webhook, bool) {
@@ -93,13 +108,15 @@ func (g *registry) replace(w *cybervault.Webhook, gone bool) (settled <-chan str
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	old := g.current.Load()
-	byID := maps.Clone(old.byID)
+	byID, filters := maps.Clone(old.byID), maps.Clone(old.filters)
+	delete(filters, w.ID)
 	if gone {
 		delete(byID, w.ID)
 	} else {
 		byID[w.ID] = w
+		keepFilter(filters, old.filters[w.ID], w)
 	}
-	next := newSnapshot(byID)
+	next := newSnapshot(byID, filters)
 	next.behind = true
 	old.newer = next
 	g.current.Store(next)

@@ -19,6 +19,8 @@ type Log interface {
 	Original(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, int, error)
 	// Event returns one event, or CodeNotFound.
 	Event(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, error)
+	// Events returns one page of a workspace's events, newest first.
+	Events(ctx context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error)
 	// Delivery returns one delivery, or CodeNotFound.
 	Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
 	// CancelDelivery ends one delivery, or CodeConflict when it has ended.
@@ -73,6 +75,8 @@ type Destinations interface {
 	CheckURL(ctx context.Context, url string) error
 	// CheckCACertificate refuses what is not a PEM of certificates.
 	CheckCACertificate(pem string) error
+	// CheckClientCertificate refuses what is not a PEM of a certificate chain and its key.
+	CheckClientCertificate(pem string) error
 }
 
 // Config fits a Router together.
@@ -93,6 +97,7 @@ type Router struct {
 	cfg        Config
 	dispatcher Dispatcher
 	registry   registry
+	filters    *filters
 	changes    sync.Mutex // held while one webhook's change is stored and made known
 
 	mu         sync.Mutex // guards the start of background work against Close
@@ -108,7 +113,11 @@ func New(ctx context.Context, cfg Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg}
+	language, err := newFilters()
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{cfg: cfg, filters: language}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.registry.load(webhooks)
 	return r, r.freeForgotten(ctx, webhooks)

@@ -119,7 +119,7 @@ func (r *Router) publishTest(ctx context.Context, ws cybervault.WorkspaceID, id 
 	if !ok {
 		return nil, cybervault.Invalid("event", "%q is not an event type of the catalogue", eventType)
 	}
-	d, err := r.draft(ws, &cybervault.PublishRequest{Type: eventType, Data: t.Example}, []*cybervault.Webhook{w}, r.dispatcher.NewLease(), true)
+	d, err := r.draft(ctx, ws, &cybervault.PublishRequest{Type: eventType, Data: t.Example}, snap, []*cybervault.Webhook{w}, r.dispatcher.NewLease(), true)
 	if err != nil {
 		return nil, err
 	}

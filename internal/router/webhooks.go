@@ -119,6 +119,16 @@ func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault
 			return err
 		}
 	}
+	if w.ClientCertificate != "" && w.ClientCertificate != before.ClientCertificate {
+		if err := r.cfg.Destinations.CheckClientCertificate(w.ClientCertificate); err != nil {
+			return err
+		}
+	}
+	if w.Filter != "" && w.Filter != before.Filter {
+		if _, err := r.filters.compile(w.Filter); err != nil {
+			return err
+		}
+	}
 	w.UpdatedAt = r.cfg.Now().UTC().Truncate(time.Microsecond)
 	return nil
 }
