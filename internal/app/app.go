@@ -113,7 +113,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
-		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter,
+		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
 		RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: time.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)

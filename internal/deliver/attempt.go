@@ -8,22 +8,23 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// attempt makes one attempt for a claimed delivery and hands in the result.
-func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
+// attempt makes one attempt for a claimed delivery and hands in the result. It
+// reports false when no attempt was made.
+func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 	w, ok := d.cfg.Webhooks.Lookup(a.Webhook)
 	switch {
 	case !ok:
-		return // deleted: its deliveries are being cancelled in the store
+		return false // deleted: its deliveries are being cancelled in the store
 	case !takes(w) && !a.Test:
 		// Disabled, or to be verified anew: the delivery stays pending and is
 		// claimed again once the webhook takes deliveries.
 		l.putBack(a)
-		return
+		return false
 	}
 	started := d.cfg.Now()
 	if started.Add(leaseMargin).After(a.Lease.Until) {
 		l.expire(a, started)
-		return
+		return false
 	}
 	headers, masked := requestHeaders(w, a, d.cfg.UserAgent, started)
 	d.running.Add(1)
@@ -37,7 +38,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 		// attempt. It is made again, under the same number.
 		l.giveBack([]*cybervault.Assignment{a})
 		l.wakeAt(d.cfg.Now().Add(time.Second))
-		return
+		return false
 	}
 	judge(w, &exchange)
 	result := &cybervault.Result{
@@ -61,6 +62,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) {
 	if err != nil {
 		l.recorded(result, err)
 	}
+	return true
 }
 
 // judge says whether an answer counts as success, by the webhook's own rule.

@@ -17,7 +17,11 @@ import (
 func (l *lane) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok {
+		l.look(w)
+	}
 	l.overflow = true
+	l.hire()
 	l.refill()
 }
 
@@ -64,10 +68,17 @@ func (l *lane) silence() {
 // refill starts a claim when the store holds more and the window has room.
 // Whoever makes room calls it again.
 func (l *lane) refill() {
-	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > l.window/2 {
+	bound := l.bound()
+	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > bound/2 {
 		return
 	}
-	room, held := l.d.room(min(l.window-l.waiting()-l.reserved, maxClaim), l.size, l.waiting() == 0 && l.workers <= 1)
+	if until, away := l.away(); away {
+		if !until.IsZero() {
+			l.setAlarm(until)
+		}
+		return
+	}
+	room, held := l.d.room(min(bound-l.waiting()-l.reserved, maxClaim), l.size, l.waiting() == 0 && l.workers <= 1)
 	if room == 0 {
 		return // a worker asks again with each attempt
 	}
@@ -113,6 +124,7 @@ func (l *lane) claim(room int, held int64) {
 	for _, a := range claimed {
 		l.push(a)
 	}
+	l.shed()
 	if n := len(claimed); n > 0 {
 		// The largest of late, so that one small batch among large ones does not
 		// let the next claim take too much.

@@ -98,8 +98,11 @@ type Config struct {
 	HealthStore HealthStore // nil: health does not outlive the dispatcher
 	// DisableAfter is for how long every attempt to a webhook must have failed
 	// until it is disabled; 0: never.
-	DisableAfter  time.Duration
-	IDs           *cybervault.IDSource
+	DisableAfter time.Duration
+	IDs          *cybervault.IDSource
+	// BreakerAfter is how many attempts must fail in a row until the webhook's
+	// circuit breaker opens; 0: never.
+	BreakerAfter  int
 	RetrySchedule []time.Duration // for webhooks without their own
 	UserAgent     string
 	Now           func() time.Time
@@ -214,6 +217,9 @@ func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
 	if l == nil {
 		l = &lane{d: d, webhook: id, window: startWindow, limit: startLimit, health: wellOr(d.kept[id], id)}
 		delete(d.kept, id)
+		if w, ok := d.cfg.Webhooks.Lookup(id); ok {
+			l.look(w)
+		}
 		d.lanes[id] = l
 	}
 	return l

@@ -46,6 +46,9 @@ func wellOr(kept cybervault.WebhookHealth, id cybervault.WebhookID) cybervault.W
 	if kept.Breaker == "" {
 		return cybervault.WebhookHealth{Webhook: id, Breaker: cybervault.BreakerClosed}
 	}
+	if kept.Breaker == cybervault.BreakerHalfOpen { // its probe went down with the server
+		kept.Breaker = cybervault.BreakerOpen
+	}
 	return kept
 }
 
@@ -71,7 +74,7 @@ func (d *Dispatcher) remember(ctx context.Context) error {
 func (l *lane) note(w *cybervault.Webhook, x *cybervault.Exchange, now time.Time) {
 	h := &l.health
 	if x.Failure == "" {
-		if h.Failures > 0 {
+		if h.Failures > 0 || h.Breaker != cybervault.BreakerClosed {
 			l.recover()
 		}
 		return
@@ -83,6 +86,7 @@ func (l *lane) note(w *cybervault.Webhook, x *cybervault.Exchange, now time.Time
 	} else if l.unsaved {
 		l.save()
 	}
+	l.trip()
 	switch {
 	case x.Status == http.StatusGone:
 		l.disable("answered 410 Gone")
@@ -101,8 +105,12 @@ func later(a, b time.Time) time.Time {
 
 // recover forgets that the receiver failed.
 func (l *lane) recover() {
+	open := l.health.Breaker != cybervault.BreakerClosed
 	l.health = cybervault.WebhookHealth{Webhook: l.webhook, Breaker: cybervault.BreakerClosed}
 	l.save()
+	if open {
+		l.refill() // what has been waiting for this
+	}
 }
 
 // disable has the webhook disabled. Nothing is attempted meanwhile, so that what

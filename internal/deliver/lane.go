@@ -27,6 +27,8 @@ type lane struct {
 	workers  int
 	stopped  bool
 
+	pace      bucket
+	gate      *time.Timer // set while the gate is shut; see gate.go
 	health    cybervault.WebhookHealth
 	disabling bool // the webhook is about to be disabled: nothing is attempted
 	saving    bool // health is being stored
@@ -52,7 +54,10 @@ func (l *lane) admit(urgent bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Older deliveries that overflowed into the store go first.
-	if l.stopped || !urgent && (l.overflow || l.waiting()+l.reserved >= l.window) {
+	if l.stopped || !urgent && (l.overflow || l.waiting()+l.reserved >= l.bound()) {
+		return false
+	}
+	if _, away := l.away(); away && !urgent {
 		return false
 	}
 	l.reserved++
@@ -76,6 +81,7 @@ func (l *lane) take(a *cybervault.Assignment) bool {
 		return false
 	}
 	l.push(a)
+	l.shed() // the breaker may have opened during the commit
 	return true
 }
 
@@ -100,8 +106,12 @@ func (l *lane) hire() {
 	}
 	if l.workers == 0 { // otherwise each attempt has a look
 		if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok {
-			l.most = w.AttemptsAtOnce()
+			l.look(w)
 		}
+	}
+	if at, shut := l.opens(); shut {
+		l.resumeAt(at)
+		return
 	}
 	if l.workers < l.most {
 		l.workers++
@@ -128,39 +138,57 @@ func (l *lane) pop() *cybervault.Assignment {
 // stop, a cancellation or an urgent delivery finds it.
 func (l *lane) work() {
 	for {
-		slots := l.turn()
+		slots, paid := l.turn()
 		if slots == nil {
 			return
 		}
 		slots <- struct{}{}
-		if a := l.next(); a != nil {
-			l.d.attempt(l, a)
+		made := false
+		if a := l.next(&paid); a != nil {
+			made = l.d.attempt(l, a)
 			l.d.bytes.Add(-int64(len(a.Body)))
+		}
+		if !made {
+			l.refund(paid)
 		}
 		<-slots
 	}
 }
 
-// turn tells a worker which slots to take its next one from; nil ends it.
-func (l *lane) turn() chan struct{} {
+// turn tells a worker which slots to take its next one from, and what the
+// attempt was let through for; nil ends the worker.
+func (l *lane) turn() (chan struct{}, permit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refill()
 	if l.waiting() == 0 || l.workers > min(l.limit, l.most) || l.stopped || l.disabling {
 		l.workers--
-		return nil
+		return nil, permit{}
+	}
+	paid, ok := l.pass()
+	if !ok {
+		l.workers--
+		return nil, permit{}
 	}
 	if l.slow {
-		return l.d.slowSlots
+		return l.d.slowSlots, paid
 	}
-	return l.d.quickSlots
+	return l.d.quickSlots, paid
 }
 
-func (l *lane) next() *cybervault.Assignment {
+// next takes out what to attempt. A worker that was let through for a test which
+// another one took, or that meanwhile has nothing to do, gets nil.
+func (l *lane) next(paid *permit) *cybervault.Assignment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.waiting() == 0 || l.stopped || l.disabling {
 		return nil
+	}
+	if l.queue[l.head].Test {
+		l.giveUp(*paid)
+		*paid = permit{}
+	} else if l.pace.rate > 0 && !paid.token || l.health.Breaker != cybervault.BreakerClosed && !paid.probe {
+		return nil // the gate was shut meanwhile: at its next turn it asks again
 	}
 	return l.pop()
 }
@@ -232,8 +260,8 @@ func (l *lane) giveBack(left []*cybervault.Assignment) bool {
 func (l *lane) learn(w *cybervault.Webhook, a *cybervault.Assignment, x *cybervault.Exchange, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	most := w.AttemptsAtOnce()
-	l.most = most
+	l.look(w)
+	most := l.most
 	if !a.Test {
 		l.note(w, x, now)
 	}
@@ -291,6 +319,9 @@ func (l *lane) stop() []*cybervault.Assignment {
 	defer l.mu.Unlock()
 	l.stopped = true
 	l.silence()
+	if l.gate != nil {
+		l.gate.Stop()
+	}
 	return l.remove(func(*cybervault.Assignment) bool { return true })
 }
 
@@ -303,5 +334,8 @@ func (l *lane) stopIfIdle() bool {
 	}
 	l.stopped = true
 	l.silence()
+	if l.gate != nil {
+		l.gate.Stop()
+	}
 	return true
 }

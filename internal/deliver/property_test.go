@@ -32,7 +32,7 @@ func TestEveryDeliveryEndsExactlyOnce(t *testing.T) {
 				After: time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "ms")) * time.Millisecond,
 				What: rapid.SampledFrom([]string{
 					"publish", "publish", "publish", "test", "disable", "enable", "unverify", "verify", "steal", "cancel",
-					"break", "recover", "stop", "forward", "reserve", "withdraw", "wake",
+					"break", "recover", "stop", "limit", "unlimit", "forward", "reserve", "withdraw", "wake",
 				}).Draw(rt, "what"),
 				Webhook: rapid.IntRange(0, 1).Draw(rt, "webhook"),
 				N:       rapid.IntRange(1, 40).Draw(rt, "n"),
@@ -49,11 +49,17 @@ func TestEveryDeliveryEndsExactlyOnce(t *testing.T) {
 // live carries out the acts and reports what is wrong in the end.
 func live(t *testing.T, answers []string, acts []act) (failed []string) {
 	w := newWorld(t, time.Second, 10*time.Second, time.Minute)
-	made := 0
+	w.stop(0)
+	w.config.BreakerAfter = 10
+	w.restart()
+	made, healed := 0, false
 	receive := func(ctx context.Context, _ int) (cybervault.Exchange, error) {
 		w.net.mu.Lock()
 		made++
 		kind := answers[made%len(answers)]
+		if healed {
+			kind = "ok"
+		}
 		w.net.mu.Unlock()
 		switch kind {
 		case "refuse":
@@ -148,6 +154,12 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 					reserved[hook.ID]++
 				}
 			}
+		case "limit":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit, h.Concurrency = float64(a.N)/4, a.N })
+			w.d.Wake(hook.ID)
+		case "unlimit":
+			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit, h.Concurrency = 0, 0 })
+			w.d.Wake(hook.ID)
 		case "withdraw":
 			withdraw()
 		case "wake":
@@ -156,8 +168,13 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 	}
 	mend()
 	withdraw()
+	w.net.mu.Lock()
+	healed = true // while the breaker is open, schedules are not used up
+	w.net.mu.Unlock()
 	for _, hook := range hooks {
-		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status, h.Verification = cybervault.WebhookEnabled, false })
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) {
+			h.Status, h.Verification, h.RateLimit = cybervault.WebhookEnabled, false, 0
+		})
 		w.d.Wake(hook.ID)
 	}
 	pass(time.Hour)

@@ -1,0 +1,237 @@
+package deliver
+
+import (
+	"math"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// What keeps a lane from attempting what it holds: its webhook's rate limit, and
+// the circuit breaker of a receiver that fails. While the gate is shut no worker
+// runs and no slot is held; deliveries wait in the window for as long as their
+// leases allow, the others in the store. Tests pass it: a person is looking.
+
+// Bounds of the gate.
+const (
+	// DefaultBreakerAfter is how many attempts must fail in a row, over breakerSpan
+	// or longer, until the breaker opens.
+	DefaultBreakerAfter = 10
+	breakerSpan         = 30 * time.Second
+	firstProbe          = 30 * time.Second // after the breaker opened; doubled each time the probe fails
+	lastProbe           = 10 * time.Minute
+	// paceAhead is how long a claimed delivery may have to wait for the rate
+	// limit: a lease less what an attempt needs of it, with something to spare.
+	paceAhead = 20 * time.Second
+	// paceGrain keeps a high rate from setting a timer for every attempt.
+	paceGrain = time.Millisecond
+)
+
+// bucket is a token bucket. The zero value limits nothing.
+type bucket struct {
+	rate   float64 // tokens a second; 0: no limit
+	burst  float64
+	tokens float64
+	at     time.Time // when tokens was right
+}
+
+// limit sets the rate. A new limit starts with a full burst.
+func (b *bucket) limit(rate float64, now time.Time) {
+	if rate == b.rate {
+		return
+	}
+	b.fill(now)
+	fresh := b.rate == 0
+	b.rate, b.burst = rate, max(1, math.Ceil(rate/10))
+	if b.tokens = min(b.tokens, b.burst); fresh {
+		b.tokens = b.burst
+	}
+}
+
+func (b *bucket) fill(now time.Time) {
+	if passed := now.Sub(b.at); passed > 0 { // else the clock was set back
+		b.tokens = min(b.burst, b.tokens+passed.Seconds()*b.rate)
+	}
+	b.at = now
+}
+
+// next tells when there is a token.
+func (b *bucket) next(now time.Time) time.Time {
+	b.fill(now)
+	if b.tokens >= 1 {
+		return now
+	}
+	wait := time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + 1 // not a moment too early
+	return now.Add(max(wait, paceGrain))
+}
+
+// permit is what an attempt took to pass the gate.
+type permit struct{ token, probe bool }
+
+// look takes up the settings that the gate goes by.
+func (l *lane) look(w *cybervault.Webhook) {
+	l.most = w.AttemptsAtOnce()
+	if w.RateLimit != l.pace.rate {
+		l.pace.limit(w.RateLimit, l.d.cfg.Now())
+	}
+	if h := &l.health; h.Breaker == cybervault.BreakerOpen && w.UpdatedAt.After(h.OpenedAt) {
+		h.ProbeAt = h.OpenedAt // somebody may have put it right: see at once
+	}
+}
+
+// opens tells whether the gate is shut for what waits first, and when it opens;
+// zero if something else than time opens it.
+func (l *lane) opens() (at time.Time, shut bool) {
+	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 || l.queue[l.head].Test {
+		return at, false
+	}
+	now := l.d.cfg.Now()
+	switch l.health.Breaker {
+	case cybervault.BreakerHalfOpen:
+		return at, true
+	case cybervault.BreakerOpen:
+		if at = l.health.ProbeAt; at.After(now) {
+			return at, true
+		}
+	case cybervault.BreakerClosed:
+	}
+	if l.pace.rate == 0 {
+		return at, false
+	}
+	at = l.pace.next(now)
+	return at, at.After(now)
+}
+
+// pass takes what the first attempt in the window costs, provided the gate is
+// open; otherwise it sees to it that somebody comes back.
+func (l *lane) pass() (p permit, ok bool) {
+	at, shut := l.opens()
+	if shut {
+		l.resumeAt(at)
+		return p, false
+	}
+	if l.queue[l.head].Test {
+		return p, true
+	}
+	if l.pace.rate > 0 {
+		l.pace.tokens--
+		p.token = true
+	}
+	if l.health.Breaker == cybervault.BreakerOpen {
+		l.health.Breaker = cybervault.BreakerHalfOpen
+		p.probe = true
+	}
+	return p, true
+}
+
+// refund gives back what was taken for an attempt that was not made.
+func (l *lane) refund(p permit) {
+	if p == (permit{}) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.giveUp(p)
+	l.refill()
+}
+
+func (l *lane) giveUp(p permit) {
+	if p.token {
+		l.pace.tokens = min(l.pace.tokens+1, l.pace.burst)
+	}
+	if p.probe && l.health.Breaker == cybervault.BreakerHalfOpen {
+		l.health.Breaker = cybervault.BreakerOpen
+	}
+}
+
+func (l *lane) resumeAt(t time.Time) {
+	if l.stopped || t.IsZero() {
+		return
+	}
+	wait := max(t.Sub(l.d.cfg.Now()), 0)
+	if l.gate == nil {
+		l.gate = time.AfterFunc(wait, l.resume)
+	} else {
+		l.gate.Reset(wait)
+	}
+}
+
+// resume goes on with what waited at the gate.
+func (l *lane) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for before := -1; before != l.workers; {
+		if before = l.workers; before > 0 && l.pace.tokens < float64(before) {
+			break // those there are have what there is
+		}
+		l.hire()
+	}
+	l.refill()
+}
+
+// bound is how many deliveries the window may hold.
+func (l *lane) bound() int {
+	switch {
+	case l.health.Breaker != cybervault.BreakerClosed:
+		return 1 // the probe
+	case l.pace.rate > 0:
+		return min(l.window, max(1, int(l.pace.rate*paceAhead.Seconds())))
+	}
+	return l.window
+}
+
+// away tells whether, and until when, claimed deliveries could do nothing but
+// wait, too long for their leases.
+func (l *lane) away() (until time.Time, yes bool) {
+	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 {
+		return until, false
+	}
+	now := l.d.cfg.Now()
+	switch l.health.Breaker {
+	case cybervault.BreakerHalfOpen:
+		return until, true
+	case cybervault.BreakerOpen:
+		if l.health.ProbeAt.After(now) {
+			return l.health.ProbeAt, true
+		}
+	case cybervault.BreakerClosed:
+	}
+	if l.pace.rate == 0 {
+		return until, false
+	}
+	until = l.pace.next(now)
+	return until, until.Sub(now) > paceAhead
+}
+
+// trip moves the breaker by a failed attempt.
+func (l *lane) trip() {
+	h := &l.health
+	now := l.d.cfg.Now()
+	switch h.Breaker {
+	case cybervault.BreakerClosed:
+		if l.d.cfg.BreakerAfter <= 0 || h.Failures < l.d.cfg.BreakerAfter || now.Sub(h.FailingSince) < breakerSpan {
+			return
+		}
+		h.ProbeAt = now.Add(firstProbe)
+	case cybervault.BreakerHalfOpen:
+		h.ProbeAt = now.Add(min(2*max(h.ProbeAt.Sub(h.OpenedAt), firstProbe/2), lastProbe))
+	case cybervault.BreakerOpen:
+		return // it was under way when the breaker opened
+	}
+	h.Breaker, h.OpenedAt = cybervault.BreakerOpen, now
+	l.save()
+	l.overflow = true
+	l.shed()
+	l.refill()
+}
+
+// shed gives back the leases of what an open breaker would only keep waiting.
+func (l *lane) shed() {
+	if _, away := l.away(); !away || l.health.Breaker == cybervault.BreakerClosed {
+		return
+	}
+	if left := l.remove(func(a *cybervault.Assignment) bool { return !a.Test }); len(left) > 0 {
+		l.overflow = true
+		l.d.workers.Go(func() { l.giveBack(left) })
+	}
+}
