@@ -56,6 +56,7 @@ type App struct {
 	access     *access.Access
 	changes    *observe.Changes
 	pipeline   *pipeline
+	retention  *retention
 	server     *http.Server
 	listener   net.Listener
 	token      string
@@ -119,6 +120,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.router.SetDispatcher(a.dispatcher)
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
+	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, now: time.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
 
@@ -132,7 +134,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Telemetry: a.pipeline,
 		Keys: a.access, Health: a, Metrics: metrics.Handler(), Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{
@@ -190,6 +192,9 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.closeAll()
 		return err
 	}
+	sweeping, stopSweeping := context.WithCancel(ctx)
+	swept := make(chan struct{})
+	go func() { defer close(swept); a.retention.run(sweeping) }()
 	failed := make(chan error, 1)
 	go func() { failed <- a.server.Serve(a.listener) }()
 	a.log.Info("listening", slog.String("address", a.Address()), slog.String("store", a.store.Dialect()))
@@ -200,6 +205,8 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.log.Info("stopping", slog.Duration("drain_timeout", a.cfg.DrainTimeout))
 	a.stopping.Store(true)
+	stopSweeping()
+	<-swept
 	a.changes.Close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
 	defer cancel()

@@ -47,6 +47,8 @@ type Config struct {
 	AllowDestinations []netip.Prefix  // otherwise refused ranges that webhooks may lead to
 	Dev               bool            // loopback destinations over https and http are allowed
 	DisableAfter      time.Duration   // a webhook that has failed every attempt for so long is disabled; 0: never
+	Retention         time.Duration   // events older than that are removed, with their deliveries; 0: never
+	RetentionDead     time.Duration   // the same for events with a dead letter, if it is longer; 0: never
 	LogLevel          slog.Level
 	LogFormat         string        // LogText or LogJSON
 	SecretKeyFile     string        // empty: see KeyFile
@@ -61,6 +63,8 @@ func Default() Config {
 		DataDir:       "cybervault-data",
 		RetrySchedule: cybervault.DefaultRetrySchedule(),
 		DisableAfter:  72 * time.Hour,
+		Retention:     30 * day,
+		RetentionDead: 90 * day,
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
@@ -128,6 +132,8 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("database_url", redactURL(c.DatabaseURL)),
 		slog.String("retry_schedule", cybervault.FormatRetrySchedule(c.RetrySchedule)),
 		slog.String("disable_after", cybervault.FormatDuration(c.DisableAfter)),
+		slog.String("retention", formatDays(c.Retention)),
+		slog.String("retention_dead_letters", formatDays(c.RetentionDead)),
 		slog.String("allow_destination", strings.Join(ranges, ",")),
 		slog.Bool("dev", c.Dev),
 		slog.String("log_level", strings.ToLower(c.LogLevel.String())),

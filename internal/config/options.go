@@ -55,6 +55,14 @@ func options() []option {
 			set: setDisableAfter,
 		},
 		{
+			name: "retention", hint: "age", usage: "events older than that are removed, with their deliveries and attempts; 0s: never",
+			set: setRetention(func(c *Config) *time.Duration { return &c.Retention }),
+		},
+		{
+			name: "retention-dead-letters", hint: "age", usage: "the same for events with a dead letter, where it is longer; 0s: never",
+			set: setRetention(func(c *Config) *time.Duration { return &c.RetentionDead }),
+		},
+		{
 			name: "allow-destination", hint: "CIDR", usage: "address range that webhooks may lead to although it is refused by default; repeatable", list: true,
 			set: setAllowDestinations,
 		},

@@ -43,6 +43,7 @@ type Metrics struct {
 	duration prometheus.Histogram
 	records  *prometheus.CounterVec
 	findings *prometheus.CounterVec
+	removed  *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics for a server of the given version.
@@ -59,11 +60,13 @@ func NewMetrics(version string) *Metrics {
 			Help: "Telemetry handed in, by whether it could be read."}, []string{"outcome"}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_findings_total",
 			Help: "Events that the threat engine raised, by event type."}, []string{"event"}),
+		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_removed_total",
+			Help: "What was removed because of its age: events, deliveries, attempts."}, []string{"what"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "cybervault_build_info",
 		Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(build, m.attempts, m.ended, m.duration, m.records, m.findings,
+	m.registry.MustRegister(build, m.attempts, m.ended, m.duration, m.records, m.findings, m.removed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -121,6 +124,13 @@ func (m *Metrics) Recorded(r *cybervault.Result) {
 func (m *Metrics) Ingested(records, unreadable int) {
 	m.records.WithLabelValues("read").Add(float64(records))
 	m.records.WithLabelValues("unreadable").Add(float64(unreadable))
+}
+
+// Removed counts what was removed because of its age.
+func (m *Metrics) Removed(events, deliveries, attempts int64) {
+	m.removed.WithLabelValues("events").Add(float64(events))
+	m.removed.WithLabelValues("deliveries").Add(float64(deliveries))
+	m.removed.WithLabelValues("attempts").Add(float64(attempts))
 }
 
 // Found counts an event that the threat engine raised.

@@ -270,10 +270,13 @@ func (s *Store) freeNewborn(tx transaction, fresh []newborn) error {
 }
 
 // AddDelivery commits one more delivery of an event that is already stored: a
-// replay. Its sequence number is filled in. A publication or replay that is held
+// replay. CodeNotFound when the event has been removed. Its sequence number is filled in. A publication or replay that is held
 // for a webhook that has been verified in the meantime is made pending.
 func (s *Store) AddDelivery(ctx context.Context, event *cybervault.Event, d *cybervault.NewDelivery) error {
 	return s.w.do(ctx, func(tx transaction) error {
+		if err := s.lockEvent(tx, event); err != nil {
+			return err
+		}
 		return s.insertDeliveries(tx, []newborn{{event: event, delivery: d, later: true}})
 	})
 }

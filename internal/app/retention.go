@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// How the retention goes about its work.
+const (
+	// sweepEvery is the time between two sweeps.
+	sweepEvery = 5 * time.Minute
+	// fullSweepEvery is how often a sweep begins at the oldest event, to find
+	// what the ones before had to leave: dead letters, pending deliveries.
+	fullSweepEvery = 6 * time.Hour
+	// After each step a sweep rests sweepRest times as long as the step took,
+	// and minRest at least, so that it never has more than a fifth of the
+	// database's time.
+	sweepRest = 4
+	minRest   = 5 * time.Millisecond
+)
+
+// sweeper removes what is old: the store.
+type sweeper interface {
+	// Sweep removes a little, from a position on.
+	Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error)
+}
+
+// retention removes events, deliveries and attempts that are older than they
+// are to be kept.
+type retention struct {
+	store    sweeper
+	keep     time.Duration // 0: for ever
+	keepDead time.Duration // of events with a dead letter; 0: for ever
+	now      func() time.Time
+	removed  func(events, deliveries, attempts int64)
+	log      *slog.Logger
+}
+
+// run sweeps until ctx ends.
+func (r *retention) run(ctx context.Context) {
+	if r.keep == 0 {
+		return
+	}
+	var (
+		position cybervault.SweepPosition
+		full     time.Time // when the last full sweep began
+	)
+	for {
+		if now := r.now(); now.Sub(full) >= fullSweepEvery {
+			position, full = cybervault.SweepPosition{}, now
+		}
+		var err error
+		position, err = r.sweep(ctx, position)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			r.log.Warn("old events are not removed yet; trying again", slog.Any("error", err))
+		}
+		if !rest(ctx, sweepEvery) {
+			return
+		}
+	}
+}
+
+// sweep removes all that is old from a position on, and returns the one to go
+// on from.
+func (r *retention) sweep(ctx context.Context, position cybervault.SweepPosition) (cybervault.SweepPosition, error) {
+	now := r.now()
+	expiry := cybervault.Expiry{Before: now.Add(-r.keep), DeadLettersBefore: now.Add(-max(r.keep, r.keepDead))}
+	if r.keepDead == 0 {
+		expiry.DeadLettersBefore = time.Time{}
+	}
+	var events, deliveries int64
+	for {
+		began := r.now()
+		step, err := r.store.Sweep(ctx, expiry, position)
+		if err != nil {
+			return position, err
+		}
+		position = step.Position
+		r.removed(step.Events, step.Deliveries, step.Attempts)
+		events, deliveries = events+step.Events, deliveries+step.Deliveries
+		if step.Done {
+			if events+deliveries > 0 {
+				r.log.Info("removed what is older than the retention", slog.Int64("events", events), slog.Int64("deliveries", deliveries))
+			}
+			return position, nil
+		}
+		if !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
+			return position, nil
+		}
+	}
+}
+
+// rest waits, and reports whether the time passed before ctx ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

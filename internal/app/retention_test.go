@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// steps is a store that has three steps' worth of old events at the first look
+// and nothing afterwards; its second call fails.
+type steps struct {
+	calls    int
+	times    []time.Time
+	from     []cybervault.SweepPosition
+	expiries []cybervault.Expiry
+}
+
+func (s *steps) Sweep(_ context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
+	s.calls++
+	s.times, s.from, s.expiries = append(s.times, time.Now()), append(s.from, from), append(s.expiries, expiry)
+	if s.calls == 2 {
+		return cybervault.Swept{}, errors.New("the disk is full")
+	}
+	return cybervault.Swept{Events: 1, Deliveries: 2, Attempts: 3, Done: s.calls > 3, Position: cybervault.SweepPosition{After: int64(s.calls)}}, nil
+}
+
+func TestRetentionSweeps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &steps{}
+		var removed [3]int64
+		r := &retention{store: store, keep: 30 * 24 * time.Hour, keepDead: 90 * 24 * time.Hour, now: time.Now, log: slog.New(slog.DiscardHandler),
+			removed: func(e, d, a int64) { removed[0] += e; removed[1] += d; removed[2] += a }}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		began := time.Now()
+		go func() { defer close(ended); r.run(ctx) }()
+		synctest.Wait()
+		if store.calls != 1 {
+			t.Fatalf("%d steps without a rest", store.calls)
+		}
+		<-time.After(sweepEvery + time.Second)
+		synctest.Wait()
+		if store.calls != 4 || store.from[2] != (cybervault.SweepPosition{After: 1}) || store.from[3] != (cybervault.SweepPosition{After: 3}) {
+			t.Fatalf("%d steps, from %v", store.calls, store.from)
+		}
+		if store.times[2].Sub(store.times[1]) < sweepEvery || store.times[3].Sub(store.times[2]) < minRest {
+			t.Errorf("steps at %v", store.times)
+		}
+		if removed != [3]int64{3, 6, 9} {
+			t.Errorf("counted %v", removed)
+		}
+		if e := store.expiries[0]; !e.Before.Equal(began.Add(-r.keep)) || !e.DeadLettersBefore.Equal(began.Add(-r.keepDead)) {
+			t.Errorf("expiry %+v", e)
+		}
+		<-time.After(fullSweepEvery + sweepEvery)
+		synctest.Wait()
+		fulls := 0
+		for _, from := range store.from {
+			if from == (cybervault.SweepPosition{}) {
+				fulls++
+			}
+		}
+		if fulls != 2 {
+			t.Errorf("%d sweeps began at the beginning, want 2", fulls)
+		}
+		cancel()
+		<-ended
+	})
+}
+
+func TestRetentionKeepsForEver(t *testing.T) {
+	t.Parallel()
+	store := &steps{}
+	(&retention{store: store}).run(t.Context())
+	if store.calls != 0 {
+		t.Error("swept, though everything is to be kept")
+	}
+	r := &retention{store: store, keep: time.Hour, now: time.Now, removed: func(int64, int64, int64) {}, log: slog.New(slog.DiscardHandler)}
+	if _, err := r.sweep(t.Context(), cybervault.SweepPosition{}); store.calls != 2 || err == nil {
+		t.Fatalf("%d steps, %v", store.calls, err)
+	}
+	if !store.expiries[0].DeadLettersBefore.IsZero() {
+		t.Errorf("dead letters before %v go, though they are to be kept", store.expiries[0].DeadLettersBefore)
+	}
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+
+	"github.com/cybervault/cybervault"
+)
+
+// sweepRows bounds how many events and deliveries one step of a sweep looks at:
+// few enough that who shares the transaction hardly notices.
+const sweepRows = 200
+
+const (
+	selectOld = `SELECT d.id, d.deliveries FROM events d WHERE d.id > ? AND d.id < ? ORDER BY d.id LIMIT ?`
+	// What keeps an event: a delivery that is alive, newer than the rest (a
+	// replay), or a dead letter that is not old enough.
+	keeps            = `(d.status < 2 OR d.id >= ? OR d.status = 3 AND d.id >= ?)`
+	selectKeptBirths = `SELECT DISTINCT d.event_id FROM deliveries d WHERE d.id > ? AND d.id <= ? AND d.replay_of = 0 AND ` + keeps
+	replaysOf        = ` FROM events e JOIN deliveries d ON d.event_id = e.id AND d.replay_of <> 0 WHERE e.id >= ? AND e.id <= ?`
+	selectKeptLater  = `SELECT DISTINCT d.event_id` + replaysOf + ` AND ` + keeps
+	selectOldBirths  = `SELECT d.id, d.event_id, d.webhook_id, d.sequence FROM deliveries d WHERE d.id > ? AND d.id <= ? AND d.replay_of = 0 ORDER BY d.id LIMIT ?`
+	selectOldLater   = `SELECT d.id, d.event_id, d.webhook_id, d.sequence` + replaysOf + ` ORDER BY d.id LIMIT ?`
+	deleteAttempts   = `DELETE FROM attempts WHERE delivery_id = ?`
+	deleteMark       = `DELETE FROM webhook_sequence_marks WHERE webhook_id = ? AND sequence = ?`
+	deleteDelivery   = `DELETE FROM deliveries WHERE id = ?`
+	// The deliveries are looked at again: those of a large event went in several
+	// transactions, and it may not have been removable in each.
+	deleteEvent = `DELETE FROM events WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id > ? AND d.id <= ? AND d.event_id = events.id)
+AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = events.id AND d.replay_of <> 0)`
+)
+
+// oldDelivery is a delivery of an event that is old.
+type oldDelivery struct{ id, event, webhook, sequence int64 }
+
+// oldEvents is a run of old events and what a sweep finds out about them.
+type oldEvents struct {
+	ids        []int64
+	births     map[int64]int64
+	kept       map[int64]bool
+	deliveries []oldDelivery
+	cut        bool // not all of its deliveries are listed
+}
+
+// Sweep removes what is old enough, from a position on, in one short transaction
+// that publishers share. It is to be called again with the position it returns
+// until it is done. An event that somebody is replaying right now is passed over.
+func (s *Store) Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
+	var swept cybervault.Swept
+	err := s.w.do(ctx, func(tx transaction) error {
+		swept = cybervault.Swept{Position: from}
+		old, err := s.findOld(tx, expiry, from)
+		if err != nil {
+			return err
+		}
+		if len(old.ids) == 0 {
+			swept.Done = true
+			return nil
+		}
+		if err := removeOld(tx, old, &swept); err != nil {
+			return err
+		}
+		swept.Position = cybervault.SweepPosition{After: old.ids[len(old.ids)-1]}
+		if old.cut { // then it is a single event
+			swept.Position = cybervault.SweepPosition{After: old.ids[0] - 1, Delivery: old.deliveries[len(old.deliveries)-1].id}
+		}
+		return nil
+	})
+	return swept, err
+}
+
+func (s *Store) findOld(tx transaction, expiry cybervault.Expiry, from cybervault.SweepPosition) (*oldEvents, error) {
+	old := &oldEvents{births: map[int64]int64{}, kept: map[int64]bool{}}
+	before, deadBefore := cybervault.KeyAt(expiry.Before), cybervault.KeyAt(expiry.DeadLettersBefore)
+	// In PostgreSQL this locks the events, so that AddDelivery waits.
+	size, full := int64(0), false
+	err := tx.query(selectOld+s.dialect.skipLocked, []any{from.After, before, int64(sweepRows)}, func(row []any) {
+		id, births := asInt(row[0]), asInt(row[1])
+		if full = full || len(old.ids) > 0 && size+1+births > sweepRows; full {
+			return
+		}
+		size += 1 + births
+		old.ids, old.births[id] = append(old.ids, id), births
+	})
+	if err != nil || len(old.ids) == 0 {
+		return old, err
+	}
+	first, last := old.ids[0], old.ids[len(old.ids)-1]
+	end := birthsEnd(last, int(old.births[last]))
+	keep := func(row []any) { old.kept[asInt(row[0])] = true }
+	if err := tx.query(selectKeptBirths, []any{first, end, before, deadBefore}, keep); err != nil {
+		return nil, err
+	}
+	if err := tx.query(selectKeptLater, []any{first, last, before, deadBefore}, keep); err != nil {
+		return nil, err
+	}
+	list := func(row []any) {
+		d := oldDelivery{asInt(row[0]), asInt(row[1]), asInt(row[2]), asInt(row[3])}
+		if _, ours := old.births[d.event]; ours {
+			old.deliveries = append(old.deliveries, d)
+		}
+	}
+	if err := tx.query(selectOldBirths, []any{max(first, from.Delivery), end, int64(sweepRows)}, list); err != nil {
+		return nil, err
+	}
+	if len(old.ids) == 1 && len(old.deliveries) == sweepRows {
+		old.cut = true
+		return old, nil
+	}
+	return old, tx.query(selectOldLater, []any{first, last, int64(sweepRows)}, list)
+}
+
+func removeOld(tx transaction, old *oldEvents, swept *cybervault.Swept) error {
+	gone := make([]oldDelivery, 0, len(old.deliveries))
+	var marks []mark // for those that stay, so that they are found by their number
+	for _, d := range old.deliveries {
+		switch {
+		case !old.kept[d.event]:
+			gone = append(gone, d)
+		case d.sequence > 0:
+			marks = append(marks, mark{d.webhook, d.sequence, d.id})
+		}
+	}
+	events := make([]int64, 0, len(old.ids))
+	for _, id := range old.ids {
+		if !old.kept[id] && !old.cut {
+			events = append(events, id)
+		}
+	}
+	byDelivery := func(i int, a []any) []any { return append(a, gone[i].id) }
+	err := tx.each(deleteAttempts, len(gone), byDelivery, func(_ int, n int64) { swept.Attempts += n })
+	if err != nil {
+		return err
+	}
+	if err := tx.each(deleteMark, len(gone), func(i int, a []any) []any { return append(a, gone[i].webhook, gone[i].sequence) }, nil); err != nil {
+		return err
+	}
+	if err := tx.each(deleteDelivery, len(gone), byDelivery, func(_ int, n int64) { swept.Deliveries += n }); err != nil {
+		return err
+	}
+	if err := tx.each(deleteEvent, len(events), func(i int, a []any) []any {
+		return append(a, events[i], events[i], birthsEnd(events[i], int(old.births[events[i]])))
+	}, func(_ int, n int64) { swept.Events += n }); err != nil {
+		return err
+	}
+	return insertMarks(tx, marks)
+}
+
+// lockEvent makes sure that an event is there and stays until the commit.
+func (s *Store) lockEvent(tx transaction, e *cybervault.Event) error {
+	found := false
+	err := tx.query("SELECT 1 FROM events WHERE id = ? AND id_rest = ?"+s.dialect.forShare, []any{e.ID.Key(), e.ID.Rest()}, func([]any) { found = true })
+	if err == nil && !found {
+		return cybervault.Errorf(cybervault.CodeNotFound, "the event %s has been removed because of its age", e.ID)
+	}
+	return err
+}
