@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -285,7 +286,7 @@ func TestCreateWebhook(t *testing.T) {
 	f := setUp(t)
 	w := f.do(request{call: "POST /v1/webhooks", body: `{"url":"https://a.example","events":["*"],"description":"d","status":"disabled","accept":"any_2xx",
 		"headers":{"X-B":"2","X-A":"1"},"retry_schedule":"5s,30s","verification":true,"ca_certificate":"PEM",
-		"filter":null,"format":"native","rate_limit":null,"ordered":false,"client_certificate":null}`})
+		"filter":"data.n > 1","format":"native","rate_limit":0.5,"concurrency":4,"ordered":false,"client_certificate":"PEM"}`})
 	if w.Code != http.StatusCreated || w.Header().Get("Location") != "/v1/webhooks/"+webhook1.String() {
 		t.Fatalf("answered %d: %s", w.Code, w.Body)
 	}
@@ -294,6 +295,7 @@ func TestCreateWebhook(t *testing.T) {
 		URL: new("https://a.example"), Events: &[]string{"*"}, Description: new("d"), Status: &status, Accept: &accept,
 		Headers:       &[]cybervault.Header{{Name: "X-B", Value: "2"}, {Name: "X-A", Value: "1"}},
 		RetrySchedule: &[]time.Duration{5 * time.Second, 30 * time.Second}, Verification: new(true), CACertificate: new("PEM"),
+		Filter: new("data.n > 1"), RateLimit: new(0.5), Concurrency: new(4), Ordered: new(false), ClientCertificate: new("PEM"),
 	}
 	if diff := cmp.Diff(want, f.change); diff != "" {
 		t.Error(diff)
@@ -313,10 +315,12 @@ func TestPatchWebhook(t *testing.T) {
 	if diff := cmp.Diff(cybervault.WebhookChange{}, f.change); diff != "" {
 		t.Errorf("an empty change changes: %s", diff)
 	}
-	f.get(request{call: patch, body: `{"description":null,"status":null,"accept":null,"headers":null,"retry_schedule":null,"verification":null,"ca_certificate":null}`}, 200)
+	f.get(request{call: patch, body: `{"description":null,"status":null,"accept":null,"headers":null,"retry_schedule":null,"verification":null,"ca_certificate":null,
+		"filter":null,"rate_limit":null,"concurrency":null,"ordered":null,"client_certificate":null}`}, 200)
 	status, accept, schedule, headers := cybervault.WebhookEnabled, cybervault.AcceptDefault, []time.Duration(nil), []cybervault.Header(nil)
 	if diff := cmp.Diff(cybervault.WebhookChange{
 		Description: new(""), Status: &status, Accept: &accept, Headers: &headers, RetrySchedule: &schedule, Verification: new(false), CACertificate: new(""),
+		Filter: new(""), RateLimit: new(0.0), Concurrency: new(0), Ordered: new(false), ClientCertificate: new(""),
 	}, f.change); diff != "" {
 		t.Error(diff)
 	}
@@ -325,6 +329,40 @@ func TestPatchWebhook(t *testing.T) {
 		t.Errorf("an empty schedule became %v", s)
 	}
 	if diff := cmp.Diff([]cybervault.Header{{Name: "x-token", Value: "hush"}, {Name: "X-New", Value: "n"}}, *f.change.Headers); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A client certificate is shown as a mask, which may be sent back.
+func TestClientCertificateIsNotShown(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	path := "/v1/webhooks/" + webhook1.String()
+	if got := f.get(request{call: "GET " + path}, 200)["client_certificate"]; got != nil {
+		t.Errorf("client_certificate %v without one", got)
+	}
+	f.webhooks[0].ClientCertificate = "CERTIFICATE AND KEY"
+	doc := f.get(request{call: "GET " + path}, 200)
+	if doc["client_certificate"] != "***" || strings.Contains(fmt.Sprint(doc), "KEY") {
+		t.Errorf("shown: %v", doc)
+	}
+	f.get(request{call: "PATCH " + path, body: `{"client_certificate":"***","description":"d"}`}, 200)
+	if diff := cmp.Diff(cybervault.WebhookChange{Description: new("d")}, f.change); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	doc := f.get(request{call: "POST /v1/webhooks/preview", key: readKey, body: `{"filter":"data.n > 1","events":["threat.*"],"since":"2026-01-02T00:00:00Z"}`}, 200)
+	want := map[string]any{"examined": 3.0, "matched": 1.0, "errors": 1.0, "sample": []any{
+		map[string]any{"id": event1.String(), "event": cybervault.EventThreatDetected, "matched": true, "why": "the filter says true"},
+	}}
+	if diff := cmp.Diff(want, doc); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]any{"data.n > 1", []string{"threat.*"}, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, f.previewed); diff != "" {
 		t.Error(diff)
 	}
 }

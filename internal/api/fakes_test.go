@@ -53,6 +53,7 @@ type fakes struct {
 	publish   func(cybervault.PublishRequest) (cybervault.PublishReceipt, error)
 	change    cybervault.WebhookChange
 	overlap   time.Duration
+	previewed []any
 	testType  string
 	events    cybervault.EventQuery
 	delivs    cybervault.DeliveryQuery
@@ -113,6 +114,13 @@ func (f *fakes) PublishBatch(ctx context.Context, w cybervault.WorkspaceID, reqs
 
 func (f *fakes) Webhooks(_ context.Context, w cybervault.WorkspaceID) ([]*cybervault.Webhook, error) {
 	return f.webhooks, f.check(w)
+}
+
+func (f *fakes) PreviewFilter(_ context.Context, w cybervault.WorkspaceID, filter string, choices []string, since time.Time) (*cybervault.FilterPreview, error) {
+	f.previewed = []any{filter, choices, since}
+	return &cybervault.FilterPreview{Examined: 3, Matched: 1, Errors: 1, Sample: []cybervault.FilterVerdict{
+		{Event: event1, Type: cybervault.EventThreatDetected, Matched: true, Why: "the filter says true"},
+	}}, f.check(w)
 }
 
 func (f *fakes) Webhook(_ context.Context, w cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error) {
@@ -333,7 +341,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Replayer: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -116,9 +116,13 @@ func TestProblems(t *testing.T) {
 
 		// Webhooks.
 		"webhook-missing-both":   {request: request{call: hooks, body: `{}`}, status: 422},
-		"webhook-unsupported":    {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"filter":"true","format":"slack","rate_limit":5,"ordered":true,"client_certificate":"x"}`}, status: 422},
+		"webhook-unsupported":    {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"format":"slack"}`}, status: 422},
 		"webhook-read-only":      {request: request{call: patch, body: `{"id":"x","secret":"whsec_x","created_at":"x"}`}, status: 422},
 		"webhook-wrong-types":    {request: request{call: hooks, body: `{"url":1,"events":"*","description":[],"status":"on","accept":"all","headers":[],"retry_schedule":5,"verification":"yes","ca_certificate":{}}`}, status: 422},
+		"webhook-tuning-types":   {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"filter":true,"rate_limit":"5","concurrency":2.5,"ordered":"yes","client_certificate":1}`}, status: 422},
+		"webhook-tuning-zero":    {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"rate_limit":0,"concurrency":-1}`}, status: 422},
+		"webhook-mask-no-cert":   {request: request{call: patch, body: `{"client_certificate":"***"}`}, status: 422},
+		"preview-no-filter":      {request: request{call: hooks + "/preview", body: `{"since":"yesterday"}`}, status: 422},
 		"webhook-events-element": {request: request{call: hooks, body: `{"url":"https://a.example","events":["*",7]}`}, status: 422},
 		"webhook-header-value":   {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"headers":{"X-A":1}}`}, status: 422},
 		"webhook-header-twice":   {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"headers":{"X-A":"1","X-A":"2"}}`}, status: 422},

@@ -74,6 +74,7 @@ func routes() []route {
 
 		{method: post, pattern: "/v1/webhooks", scope: admin, handle: (*server).createWebhook, about: aboutCreateWebhook},
 		{method: get, pattern: "/v1/webhooks", scope: read, handle: (*server).listWebhooks, about: aboutListWebhooks},
+		{method: post, pattern: "/v1/webhooks/preview", scope: read, handle: (*server).previewFilter, about: aboutPreviewFilter},
 		{method: get, pattern: "/v1/webhooks/{id}", scope: read, handle: (*server).getWebhook, about: aboutGetWebhook},
 		{method: patch, pattern: "/v1/webhooks/{id}", scope: admin, handle: (*server).updateWebhook, about: aboutUpdateWebhook},
 		{method: del, pattern: "/v1/webhooks/{id}", scope: admin, handle: (*server).deleteWebhook, about: aboutDeleteWebhook},

@@ -18,6 +18,7 @@ func bodies() map[string]string {
 		"POST /v1/events/batch":       `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
 		"POST /v1/webhooks":           `{"url":"https://example.com/in","events":["threat.*"]}`,
 		"PATCH /v1/webhooks/{id}":     `{"status":"disabled"}`,
+		"POST /v1/webhooks/preview":   `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
 		"POST /v1/webhooks/{id}/test": `{"event":"threat.detected"}`,
 		"POST /v1/telemetry":          "line one\nline two\n?\n",
 		"POST /v1/keys":               `{"name":"exporter","scopes":["read"]}`,
@@ -46,7 +47,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
 		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
 		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin
-		GET/v1/webhooks/{id}/sequence:read
+		GET/v1/webhooks/{id}/sequence:read POST/v1/webhooks/preview:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

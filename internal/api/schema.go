@@ -46,7 +46,8 @@ func componentName(t reflect.Type) string {
 	case reflect.TypeFor[cybervault.Envelope]():
 		return "Event"
 	case reflect.TypeFor[cybervault.PublishReceipt](), reflect.TypeFor[cybervault.TelemetryReceipt](),
-		reflect.TypeFor[cybervault.UnreadableLine](), reflect.TypeFor[cybervault.EventType](), reflect.TypeFor[cybervault.Metadata]():
+		reflect.TypeFor[cybervault.UnreadableLine](), reflect.TypeFor[cybervault.EventType](), reflect.TypeFor[cybervault.Metadata](),
+		reflect.TypeFor[cybervault.FilterPreview](), reflect.TypeFor[cybervault.FilterVerdict]():
 		return t.Name()
 	}
 	if name, ok := strings.CutSuffix(t.Name(), "JSON"); ok {
@@ -200,6 +201,14 @@ func fieldDoc(t reflect.Type, f reflect.StructField) string {
 		"TelemetryReceipt.Unreadable": "How many lines could not be read.",
 		"TelemetryReceipt.Samples":    "The first of the lines that could not be read.",
 		"TelemetryReceipt.Events":     "The events published because of these records.",
+		"FilterPreview.Examined":      "How many events were looked at: the newest of the chosen types, at most 200.",
+		"FilterPreview.Matched":       "How many of them would have been delivered.",
+		"FilterPreview.Errors":        "On how many the filter could not be evaluated.",
+		"FilterPreview.Sample":        "Some of the events, newest first, of each outcome some.",
+		"FilterVerdict.Event":         "The event's id.",
+		"FilterVerdict.Type":          "The event type.",
+		"FilterVerdict.Matched":       "Whether it would have been delivered.",
+		"FilterVerdict.Why":           "What the filter said, or what hindered it.",
 		"UnreadableLine.Line":         "The number of the line, from 1.",
 		"UnreadableLine.Reason":       "What was expected.",
 		"UnreadableLine.Text":         "The line, shortened.",

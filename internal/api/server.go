@@ -23,6 +23,7 @@ type Config struct {
 	Webhooks  Webhooks
 	Log       Log
 	Replayer  Replayer
+	Previewer Previewer
 	Catalogue Catalogue
 	Telemetry Telemetry
 	Keys      Keys

@@ -12,7 +12,7 @@ import (
 // values will do together is the service's to say.
 func webhookFields() fields[cybervault.WebhookChange] {
 	type change = cybervault.WebhookChange
-	return fields[change]{
+	all := fields[change]{
 		{
 			name: "url", required: true, doc: "give the https:// URL that is to receive the events",
 			schema: schema{"type": "string", "format": "uri", "maxLength": cybervault.MaxURLBytes},
@@ -61,15 +61,14 @@ func webhookFields() fields[cybervault.WebhookChange] {
 			read: func(raw json.RawMessage, into *change) error { return set(&into.CACertificate, raw, readString) },
 			null: func(into *change) { into.CACertificate = new(string) },
 		},
-		// Known to the wire format, but not done by this version: silently
-		// ignoring one would deliver what the caller did not ask for.
-		unsupported("filter", ""),
-		unsupported("format", `"native"`),
-		unsupported("rate_limit", ""),
-		unsupported("ordered", "false"),
-		unsupported("client_certificate", ""),
-		readOnly("id"), readOnly("disabled_reason"), readOnly("verified_at"), readOnly("created_at"), readOnly("updated_at"), readOnly("secret"),
 	}
+	all = append(all, tuningFields()...)
+	return append(all,
+		// Known to the wire format, but not done by this version: silently
+		// ignoring it would deliver what the caller did not ask for.
+		unsupported("format", `"native"`),
+		readOnly("id"), readOnly("disabled_reason"), readOnly("verified_at"), readOnly("created_at"), readOnly("updated_at"), readOnly("secret"),
+	)
 }
 
 // unsupported refuses every value but null and the one that changes nothing.

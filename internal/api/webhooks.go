@@ -33,8 +33,9 @@ type webhookJSON struct {
 	Verification   bool                     `json:"verification" doc:"Whether deliveries are held until a test payload was accepted."`
 	VerifiedAt     *time.Time               `json:"verified_at" doc:"When a test payload was accepted; null until then."`
 	CACertificate  *string                  `json:"ca_certificate" doc:"The CAs to trust instead of the system's, as PEM; null for the system's."`
-	CreatedAt      time.Time                `json:"created_at"`
-	UpdatedAt      time.Time                `json:"updated_at"`
+	tuningJSON
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // webhookWithSecretJSON is what creating and rotating answer.
@@ -61,7 +62,8 @@ func showWebhook(w *cybervault.Webhook) webhookJSON {
 		Status: w.Status, DisabledReason: orNull(w.DisabledReason), Accept: w.Accept,
 		Headers: make(map[string]string, len(w.Headers)), RetrySchedule: showSchedule(w.RetrySchedule),
 		Verification: w.Verification, VerifiedAt: orNull(w.VerifiedAt.UTC()), CACertificate: orNull(w.CACertificate),
-		CreatedAt: w.CreatedAt.UTC(), UpdatedAt: w.UpdatedAt.UTC(),
+		tuningJSON: showTuning(&w.Tuning),
+		CreatedAt:  w.CreatedAt.UTC(), UpdatedAt: w.UpdatedAt.UTC(),
 	}
 	for _, h := range w.Headers {
 		shown.Headers[h.Name] = maskedHeader
@@ -99,6 +101,9 @@ func (s *server) createWebhook(c *call) error {
 		return err
 	}
 	if err := unmask(&change, nil); err != nil {
+		return err
+	}
+	if err := unmaskCertificate(&change, false); err != nil {
 		return err
 	}
 	w, err := s.Webhooks.CreateWebhook(c.ctx(), c.workspace(), change)
@@ -186,12 +191,15 @@ func (s *server) updateWebhook(c *call) error {
 	if err != nil {
 		return err
 	}
-	if change.Headers != nil && slices.ContainsFunc(*change.Headers, isMasked) {
+	if change.ClientCertificate != nil || change.Headers != nil && slices.ContainsFunc(*change.Headers, isMasked) {
 		w, err := s.webhook(c)
 		if err != nil {
 			return err
 		}
 		if err := unmask(&change, w.Headers); err != nil {
+			return err
+		}
+		if err := unmaskCertificate(&change, w.ClientCertificate != ""); err != nil {
 			return err
 		}
 	}
@@ -204,7 +212,7 @@ func (s *server) updateWebhook(c *call) error {
 
 func aboutUpdateWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "updateWebhook", tagWebhooks, "Change a webhook"
-	rt.doc = "What is absent stays as it is; null sets the default. Headers and events are replaced as a whole; a header whose value is *** keeps the one it has. " +
+	rt.doc = "What is absent stays as it is; null sets the default. Headers and events are replaced as a whole; a header whose value is *** keeps the one it has, and so does client_certificate. " +
 		"{\"status\":\"disabled\"} stops new deliveries, {\"status\":\"enabled\"} starts them again."
 	rt.body = &bodyDoc{media: []string{"application/json", "application/merge-patch+json"}, schema: webhookFields().describe(bodyOptions{partial: true}),
 		example: schema{"status": "disabled"}}
