@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,11 @@ type webhook struct {
 	Verification   bool              `json:"verification"`
 	VerifiedAt     *time.Time        `json:"verified_at"`
 	CACertificate  *string           `json:"ca_certificate"`
+	Filter         *string           `json:"filter"`
+	RateLimit      *float64          `json:"rate_limit"`
+	Concurrency    *int              `json:"concurrency"`
+	Ordered        bool              `json:"ordered"`
+	ClientCert     *string           `json:"client_certificate"`
 	CreatedAt      time.Time         `json:"created_at"`
 	Secret         string            `json:"secret"`
 }
@@ -108,6 +114,20 @@ func showWebhook(env *Env, f *clientFlags, raw json.RawMessage) error {
 	if w.CACertificate != nil {
 		authorities = "its own"
 	}
+	pace := []string{}
+	if w.RateLimit != nil {
+		pace = append(pace, "at most "+strconv.FormatFloat(*w.RateLimit, 'f', -1, 64)+" attempts a second")
+	}
+	if w.Concurrency != nil {
+		pace = append(pace, "at most "+strconv.Itoa(*w.Concurrency)+" at once")
+	}
+	if w.Ordered {
+		pace = append(pace, "one after the other, in order")
+	}
+	identity := ""
+	if w.ClientCert != nil {
+		identity = "its own"
+	}
 	verified := "not asked for"
 	switch {
 	case w.VerifiedAt != nil:
@@ -117,8 +137,8 @@ func showWebhook(env *Env, f *clientFlags, raw json.RawMessage) error {
 	}
 	return details(env.Stdout, colours(env, env.Stdout),
 		"webhook", w.ID, "url", w.URL, "status", w.Status, "disabled because", text(w.DisabledReason), "events", strings.Join(w.Events, ", "),
-		"description", w.Description, "accept", w.Accept, "headers", strings.Join(slices.Sorted(maps.Keys(w.Headers)), ", "),
-		"retry schedule", schedule, "trusted authorities", authorities, "verified", verified, "created", moment(&w.CreatedAt), "secret", w.Secret)
+		"filter", text(w.Filter), "description", w.Description, "accept", w.Accept, "headers", strings.Join(slices.Sorted(maps.Keys(w.Headers)), ", "),
+		"retry schedule", schedule, "pace", strings.Join(pace, ", "), "trusted authorities", authorities, "client certificate", identity, "verified", verified, "created", moment(&w.CreatedAt), "secret", w.Secret)
 }
 
 func webhooksDelete(env *Env, f *clientFlags) *cobra.Command {

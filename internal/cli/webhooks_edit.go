@@ -3,6 +3,7 @@ package cli
 import (
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,11 @@ type webhookFlags struct {
 	retrySchedule string
 	verification  bool
 	caFile        string
+	filter        string
+	rateLimit     float64
+	concurrency   int
+	ordered       bool
+	clientFile    string
 }
 
 func (w *webhookFlags) add(cmd *cobra.Command) {
@@ -31,6 +37,11 @@ func (w *webhookFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&w.retrySchedule, "retry-schedule", "", "delays after failed attempts, such as 5s,30s,2m; 'server' for the server's, 'none' for no retry")
 	flags.BoolVar(&w.verification, "verification", false, "hold deliveries until a test payload was accepted")
 	flags.StringVar(&w.caFile, "ca-certificate", "", "file of the CAs to trust instead of the system's, as PEM")
+	flags.StringVar(&w.filter, "filter", "", "CEL expression that is true for what to deliver, such as 'data.confidence > 0.9'; '' for everything")
+	flags.Float64Var(&w.rateLimit, "rate-limit", 0, "attempts a second at most; 0 for no limit")
+	flags.IntVar(&w.concurrency, "concurrency", 0, "attempts under way at once; 0 for the default of "+strconv.Itoa(cybervault.DefaultConcurrency))
+	flags.BoolVar(&w.ordered, "ordered", false, "deliver one after the other, in the order of commit")
+	flags.StringVar(&w.clientFile, "client-certificate", "", "file of the certificate, its chain and its key to show to the receiver, as PEM; '' for none")
 }
 
 // body holds the settings whose flags were given, by the names of the API.
@@ -76,17 +87,43 @@ func (w *webhookFlags) body(cmd *cobra.Command) (map[string]any, error) {
 			body["retry_schedule"] = w.retrySchedule
 		}
 	}
-	if given("ca-certificate") {
-		body["ca_certificate"] = nil
-		if w.caFile != "" {
-			pem, err := os.ReadFile(w.caFile)
+	if given("filter") {
+		body["filter"] = w.filter
+	}
+	if given("rate-limit") {
+		body["rate_limit"] = orNull(w.rateLimit)
+	}
+	if given("concurrency") {
+		body["concurrency"] = orNull(w.concurrency)
+	}
+	if given("ordered") {
+		body["ordered"] = w.ordered
+	}
+	for flag, setting := range map[string]struct{ name, file string }{
+		"ca-certificate": {"ca_certificate", w.caFile}, "client-certificate": {"client_certificate", w.clientFile},
+	} {
+		if !given(flag) {
+			continue
+		}
+		body[setting.name] = nil
+		if setting.file != "" {
+			pem, err := os.ReadFile(setting.file)
 			if err != nil {
 				return nil, err
 			}
-			body["ca_certificate"] = string(pem)
+			body[setting.name] = string(pem)
 		}
 	}
 	return body, nil
+}
+
+// orNull sends the zero value of a setting as null, which sets its default.
+func orNull[T comparable](v T) any {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return v
 }
 
 func webhooksCreate(env *Env, f *clientFlags) *cobra.Command {
@@ -94,7 +131,8 @@ func webhooksCreate(env *Env, f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create URL", Short: "Add a webhook and show its signing secret", Args: cobra.ExactArgs(1),
 		Example: `  cybervault webhooks create https://siem.example.com/cybervault --events 'threat.*,auth.suspicious'
-  cybervault webhooks create https://127.0.0.1:8443 --events '*' --ca-certificate ca.pem`,
+  cybervault webhooks create https://127.0.0.1:8443 --events '*' --ca-certificate ca.pem
+  cybervault webhooks create https://pager.example.com/in --events 'threat.*' --filter 'data.confidence > 0.9' --rate-limit 5`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w.url = args[0]
 			body, err := w.body(cmd)
