@@ -30,9 +30,9 @@ type published struct {
 func TestFilter(t *testing.T) {
 	onBoth(t, func(t *testing.T, server *testenv.Server) {
 		receiver := testenv.NewReceiver(t)
-		addWebhook(t, server, receiver, `,"filter":"data.severity == \"critical\" && data.confidence > 0.9"`)
+		addWebhook(t, server, receiver, `,"filter":"data.severity == \"critical\" && data.mitre_id.startsWith(\"T1\")"`)
 		events := map[string]published{}
-		for name, change := range map[string][2]string{"matched": {"", ""}, "filter": {`"critical"`, `"low"`}, "filter_error": {`"confidence":0.98,`, ""}} {
+		for name, change := range map[string][2]string{"matched": {"", ""}, "filter": {`"critical"`, `"low"`}, "filter_error": {`,"mitre_id":"T1190"`, ""}} {
 			events[name] = call[published](t, server, http.StatusAccepted, http.MethodPost, "/v1/events", strings.Replace(threat, change[0], change[1], 1))
 		}
 		if got := receiver.WaitFor(patience, 1)[0].Header.Get("webhook-id"); got != events["matched"].ID {
@@ -51,7 +51,7 @@ func TestFilter(t *testing.T) {
 			}
 		}
 		preview := call[struct{ Examined, Matched, Errors int }](t, server, http.StatusOK, http.MethodPost, "/v1/webhooks/preview",
-			`{"filter":"data.severity == \"critical\" && data.confidence > 0.9","events":["threat.*"]}`)
+			`{"filter":"data.severity == \"critical\" && data.mitre_id.startsWith(\"T1\")","events":["threat.*"]}`)
 		if preview.Examined != 3 || preview.Matched != 1 || preview.Errors != 1 {
 			t.Errorf("preview %+v", preview)
 		}
