@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
 	if a.router, err = router.New(ctx, router.Config{
-		Log: a.store, Webhooks: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
+		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
 		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Catalogue: types, Keys: dashboardKeys{a.access},
+		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access},
 		Sessions: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {
@@ -192,6 +192,7 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.closeAll()
 		return err
 	}
+	a.router.StartReplays()
 	sweeping, stopSweeping := context.WithCancel(ctx)
 	swept := make(chan struct{})
 	go func() { defer close(swept); a.retention.run(sweeping) }()

@@ -21,6 +21,7 @@ type Config struct {
 	Webhooks  Webhooks
 	Log       Log
 	Replayer  Replayer
+	Previewer Previewer
 	Catalogue Catalogue
 	Keys      Keys
 	Sessions  Sessions
@@ -47,6 +48,7 @@ func (c *Config) check() error {
 	need("Webhooks", c.Webhooks == nil)
 	need("Log", c.Log == nil)
 	need("Replayer", c.Replayer == nil)
+	need("Previewer", c.Previewer == nil)
 	need("Catalogue", c.Catalogue == nil)
 	need("Keys", c.Keys == nil)
 	need("Sessions", c.Sessions == nil)
@@ -109,6 +111,7 @@ func New(cfg Config) (http.Handler, error) {
 	d.closed(mux, "GET "+hooks, d.listWebhooks)
 	d.closed(mux, "POST "+hooks, d.createWebhook)
 	d.closed(mux, "GET "+hooks+"/new", d.newWebhook)
+	d.closed(mux, "POST "+hooks+"/preview", d.previewFilter)
 	d.closed(mux, "GET "+hooks+"/{id}", d.showWebhook)
 	d.closed(mux, "GET "+hooks+"/{id}/edit", d.editWebhook)
 	d.closed(mux, "POST "+hooks+"/{id}/edit", d.updateWebhook)

@@ -196,6 +196,12 @@ func TestDeliveryStates(t *testing.T) {
 		"because the webhook was disabled": func(d *cybervault.Delivery) {
 			*d = cybervault.Delivery{Status: cybervault.DeliverySkipped, Reason: cybervault.ReasonWebhookDisabled}
 		},
+		"filter says no to this event": func(d *cybervault.Delivery) {
+			*d = cybervault.Delivery{Status: cybervault.DeliverySkipped, Reason: cybervault.ReasonFilter}
+		},
+		"filter could not be evaluated": func(d *cybervault.Delivery) {
+			*d = cybervault.Delivery{Status: cybervault.DeliverySkipped, Reason: cybervault.ReasonFilterError}
+		},
 		"Skipped: the filter said no": func(d *cybervault.Delivery) {
 			*d = cybervault.Delivery{Status: cybervault.DeliverySkipped, Reason: "the filter said no"}
 		},

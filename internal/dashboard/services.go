@@ -25,6 +25,14 @@ type Webhooks interface {
 	TestWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, eventType string) (*cybervault.Delivery, error)
 }
 
+// Previewer tries settings on what was stored.
+type Previewer interface {
+	// PreviewFilter says what a filter would have done with the newest events of
+	// the chosen types (none: of all) since a moment; invalid for a filter that a
+	// webhook could not have.
+	PreviewFilter(ctx context.Context, ws cybervault.WorkspaceID, filter string, choices []string, since time.Time) (*cybervault.FilterPreview, error)
+}
+
 // Log reads what was kept of events, deliveries and attempts.
 type Log interface {
 	Events(ctx context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error)

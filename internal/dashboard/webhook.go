@@ -22,6 +22,9 @@ type webhookView struct {
 	OwnRetry       bool
 	HeaderNames    []string
 	HasCA          bool
+	HasCertificate bool
+	Filter         string
+	Pace           []string
 	Verified       moment
 	Created        moment
 	Updated        moment
@@ -92,7 +95,8 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 		page: d.newPage(r, "webhooks", webhookName(hook)), ID: id.String(), Name: webhookName(hook),
 		URL: cut(hook.URL, shownInDetail), Description: cut(hook.Description, shownInDetail), Badge: webhookBadge(hook),
 		Enabled: hook.Status == cybervault.WebhookEnabled, Held: hook.Held(), DisabledReason: sentence(cut(hook.DisabledReason, shownInDetail)),
-		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", Verified: d.moment(hook.VerifiedAt),
+		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", HasCertificate: hook.ClientCertificate != "",
+		Filter: cut(hook.Filter, cybervault.MaxFilterBytes), Pace: tuningWords(&hook.Tuning), Verified: d.moment(hook.VerifiedAt),
 		Created: d.moment(hook.CreatedAt), Updated: d.moment(hook.UpdatedAt),
 		Health: newHealth(found.Rows), Show: show,
 	}

@@ -29,9 +29,10 @@ type webhookFormView struct {
 	DefaultRetry  string
 	CACertificate string
 	Headers       string
-	Advanced      bool              // the advanced settings stand open
-	Errors        map[string]string // by the name of the form's field
-	Problem       string            // what is wrong with none of the fields
+	tuningForm
+	Advanced bool              // the advanced settings stand open
+	Errors   map[string]string // by the name of the form's field
+	Problem  string            // what is wrong with none of the fields
 }
 
 // eventGroup offers the event types of one namespace.
@@ -53,6 +54,7 @@ type eventChoice struct {
 var formFields = map[string]string{
 	"url": "url", "events": "events", "description": "description", "accept": "accept",
 	"headers": "headers", "retry_schedule": "retry_schedule", "ca_certificate": "ca_certificate", "verification": "verification",
+	"filter": "filter", "rate_limit": "rate_limit", "concurrency": "concurrency", "ordered": "ordered", "client_certificate": "client_certificate",
 }
 
 func (d *dashboard) newWebhook(w http.ResponseWriter, r *http.Request) error {
@@ -92,11 +94,12 @@ func (d *dashboard) editWebhook(w http.ResponseWriter, r *http.Request) error {
 		page: d.newPage(r, "webhooks", "Edit webhook"), ID: hook.ID.String(), Name: webhookName(hook),
 		URL: hook.URL, Description: hook.Description, Verification: hook.Verification,
 		Accept: string(hook.Accept), CACertificate: hook.CACertificate, Headers: maskHeaders(hook.Headers),
+		tuningForm: newTuningForm(&hook.Tuning),
 	}
 	if hook.RetrySchedule != nil {
 		v.RetrySchedule = cybervault.FormatRetrySchedule(hook.RetrySchedule)
 	}
-	v.Advanced = v.Accept != string(cybervault.AcceptDefault) || v.CACertificate != "" || v.Headers != "" || v.RetrySchedule != ""
+	v.Advanced = v.advanced()
 	v.offer(d.Catalogue.List(d.Workspace), hook.Events)
 	return d.renderForm(w, http.StatusOK, v)
 }
@@ -136,9 +139,7 @@ func (d *dashboard) refillForm(w http.ResponseWriter, r *http.Request, v *webhoo
 		return err
 	}
 	form := r.PostForm
-	v.URL, v.Description, v.Verification = form.Get("url"), form.Get("description"), form.Get("verification") != ""
-	v.Accept, v.RetrySchedule = form.Get("accept"), form.Get("retry_schedule")
-	v.CACertificate, v.Headers = form.Get("ca_certificate"), form.Get("headers")
+	v.refill(form)
 	v.offer(d.Catalogue.List(d.Workspace), form["events"])
 	v.Errors = map[string]string{}
 	field, message := fieldError(err)
@@ -147,10 +148,27 @@ func (d *dashboard) refillForm(w http.ResponseWriter, r *http.Request, v *webhoo
 	} else {
 		v.Errors[field] = message
 	}
-	v.Advanced = field == "accept" || field == "retry_schedule" || field == "ca_certificate" || field == "headers" ||
-		v.RetrySchedule != "" || v.CACertificate != "" || v.Headers != "" || v.Accept == string(cybervault.AcceptAny2xx)
+	switch field {
+	case "", "url", "events", "description", "verification":
+		v.Advanced = v.advanced()
+	default:
+		v.Advanced = true
+	}
 	v.Title = "Error: " + v.Title
 	return d.renderForm(w, http.StatusUnprocessableEntity, v)
+}
+
+// refill puts what was sent into the form.
+func (v *webhookFormView) refill(form url.Values) {
+	v.URL, v.Description, v.Verification = form.Get("url"), form.Get("description"), form.Get("verification") != ""
+	v.Accept, v.RetrySchedule = form.Get("accept"), form.Get("retry_schedule")
+	v.CACertificate, v.Headers = form.Get("ca_certificate"), form.Get("headers")
+	v.tuningForm = sentTuningForm(form)
+}
+
+// advanced reports whether one of the advanced settings is not the default.
+func (v *webhookFormView) advanced() bool {
+	return v.Accept == string(cybervault.AcceptAny2xx) || v.CACertificate != "" || v.Headers != "" || v.RetrySchedule != "" || v.any()
 }
 
 func (d *dashboard) renderForm(w http.ResponseWriter, status int, v *webhookFormView) error {
@@ -188,6 +206,7 @@ func fieldError(err error) (field, message string) {
 var fieldNames = map[string]string{
 	"url": "The URL", "events": "The event choice", "description": "The description", "accept": "The choice",
 	"headers": "The list", "retry_schedule": "The schedule", "ca_certificate": "The certificate", "verification": "Verification",
+	"filter": "The filter", "rate_limit": "The rate", "concurrency": "The number", "ordered": "The order", "client_certificate": "The certificate",
 }
 
 // readWebhookForm turns a posted form into a change. old is the webhook as it
@@ -215,10 +234,12 @@ func readWebhookForm(form url.Values, old *cybervault.Webhook) (change cybervaul
 	if certificate != "" {
 		certificate += "\n"
 	}
-	return cybervault.WebhookChange{
+	change = cybervault.WebhookChange{
 		URL: &address, Events: &events, Description: &description, Accept: &accept, Headers: &headers,
 		RetrySchedule: &schedule, Verification: &verification, CACertificate: &certificate,
-	}, nil
+	}
+	tuning := sentTuningForm(form)
+	return change, tuning.read(&change)
 }
 
 // normalLines undoes the CRLF line ends that forms are sent with.

@@ -76,8 +76,13 @@ func statusMeaning(d *cybervault.Delivery) string {
 		}
 		return "Cancelled: " + cut(d.Reason, shownInDetail) + "."
 	case cybervault.DeliverySkipped:
-		if d.Reason == cybervault.ReasonWebhookDisabled {
+		switch d.Reason {
+		case cybervault.ReasonWebhookDisabled:
 			return "Skipped because the webhook was disabled when the event arrived."
+		case cybervault.ReasonFilter:
+			return "Skipped because the webhook's filter says no to this event."
+		case cybervault.ReasonFilterError:
+			return "Skipped because the webhook's filter could not be evaluated on this event: a field is missing or of another type. has(data.field) asks first."
 		}
 		return "Skipped: " + cut(d.Reason, shownInDetail) + "."
 	}

@@ -156,6 +156,11 @@ func apply(w *cybervault.Webhook, c cybervault.WebhookChange) {
 	set(&w.RetrySchedule, c.RetrySchedule)
 	set(&w.Verification, c.Verification)
 	set(&w.CACertificate, c.CACertificate)
+	set(&w.Filter, c.Filter)
+	set(&w.RateLimit, c.RateLimit)
+	set(&w.Concurrency, c.Concurrency)
+	set(&w.Ordered, c.Ordered)
+	set(&w.ClientCertificate, c.ClientCertificate)
 	if set(&w.Status, c.Status); c.Status != nil {
 		w.DisabledReason = ""
 	}
