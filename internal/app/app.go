@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
 	if a.router, err = router.New(ctx, router.Config{
-		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
+		Log: a.store, Webhooks: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
 		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
@@ -192,7 +192,6 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.closeAll()
 		return err
 	}
-	a.router.StartReplays()
 	sweeping, stopSweeping := context.WithCancel(ctx)
 	swept := make(chan struct{})
 	go func() { defer close(swept); a.retention.run(sweeping) }()
