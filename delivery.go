@@ -74,6 +74,7 @@ type Assignment struct {
 	Sequence  int64
 	Attempt   int // the number of the attempt to make, from 1
 	Test      bool
+	Ordered   bool   // claimed in the order of sequence numbers
 	Body      []byte // shared between the assignments of one event: read only
 	Lease     Lease
 }
@@ -94,6 +95,7 @@ type NewDelivery struct {
 	Reason   string
 	Lease    Lease // zero: not claimed, found by query
 	ReplayOf DeliveryID
+	Ordered  bool  // its webhook is: it waits for those before it
 	Sequence int64 // set by the store at commit
 }
 

@@ -20,6 +20,10 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		// claimed again once the webhook takes deliveries.
 		l.putBack(a)
 		return false
+	case w.Ordered && !a.Ordered && !a.Test:
+		// Claimed before the webhook was made ordered.
+		l.putBack(a)
+		return false
 	}
 	started := d.cfg.Now()
 	if started.Add(leaseMargin).After(a.Lease.Until) {
@@ -50,7 +54,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 	d.decide(w, a, result)
 	l.learn(w, a, &result.Attempt.Exchange, started)
 	err = d.cfg.Queue.Record(result, func(err error) {
-		l.recorded(result, err)
+		l.recorded(result, a, err)
 		if err != nil {
 			return
 		}
@@ -60,7 +64,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		}
 	})
 	if err != nil {
-		l.recorded(result, err)
+		l.recorded(result, a, err)
 	}
 	return true
 }

@@ -17,6 +17,9 @@ type instant struct{ recorded sync.WaitGroup }
 func (*instant) Claim(context.Context, cybervault.WebhookID, int, cybervault.Lease) ([]*cybervault.Assignment, error) {
 	return nil, nil
 }
+func (*instant) ClaimOrdered(context.Context, cybervault.WebhookID, int, cybervault.Lease) ([]*cybervault.Assignment, time.Time, error) {
+	return nil, time.Time{}, nil
+}
 func (*instant) NextDue(context.Context, cybervault.WebhookID) (time.Time, error) {
 	return time.Time{}, nil
 }

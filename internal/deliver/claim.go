@@ -72,6 +72,9 @@ func (l *lane) refill() {
 	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > bound/2 {
 		return
 	}
+	if l.ordered && (l.busy || l.waiting() > 0) {
+		return // our own leases would stop the claim
+	}
 	if until, away := l.away(); away {
 		if !until.IsZero() {
 			l.setAlarm(until)
@@ -148,8 +151,14 @@ func (l *lane) claim(room int, held int64) {
 // fetch claims, and tells when to look again where that found all there is.
 // What was claimed is returned even when it fails after that.
 func (l *lane) fetch(room int) (claimed []*cybervault.Assignment, next time.Time, err error) {
-	if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); !ok || !takes(w) {
+	w, ok := l.d.cfg.Webhooks.Lookup(l.webhook)
+	if !ok || !takes(w) {
 		return nil, time.Time{}, nil // woken again when it is enabled or verified
+	}
+	if w.Ordered {
+		claimed, next, err = l.d.cfg.Queue.ClaimOrdered(l.d.ctx, l.webhook, room, l.d.NewLease())
+		l.d.noteQueue(err)
+		return claimed, next, err
 	}
 	claimed, err = l.d.cfg.Queue.Claim(l.d.ctx, l.webhook, room, l.d.NewLease())
 	if err == nil && len(claimed) < room {

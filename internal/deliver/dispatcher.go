@@ -16,6 +16,10 @@ import (
 type Queue interface {
 	// Claim leases up to limit due deliveries of a webhook.
 	Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error)
+	// ClaimOrdered leases up to limit deliveries of an ordered webhook in the
+	// order of their sequence numbers, and nothing past one that cannot be
+	// claimed; next tells when that one can, where time decides it.
+	ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error)
 	// NextDue tells when the earliest pending delivery of a webhook can be claimed.
 	NextDue(ctx context.Context, webhook cybervault.WebhookID) (time.Time, error)
 	// Record hands in a result; done is called when it is durable or refused.
@@ -70,6 +74,7 @@ const (
 	startWindow   = 1024     // claimed deliveries of one webhook in memory, at first
 	maxWindow     = 4096     // and while it takes them fast
 	minWindow     = 16       // and while it fails
+	orderedWindow = 128      // of an ordered webhook, whose deliveries behind a failure are given back
 	windowBytes   = 64 << 20 // of the bodies in all windows together
 	maxClaim      = 512      // taken out of the store at once
 	starvedClaim  = 8        // taken by a lane with nothing to do, even when windowBytes are used up

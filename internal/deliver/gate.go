@@ -70,7 +70,7 @@ type permit struct{ token, probe bool }
 
 // look takes up the settings that the gate goes by.
 func (l *lane) look(w *cybervault.Webhook) {
-	l.most = w.AttemptsAtOnce()
+	l.most, l.ordered = w.AttemptsAtOnce(), w.Ordered
 	if w.RateLimit != l.pace.rate {
 		l.pace.limit(w.RateLimit, l.d.cfg.Now())
 	}
@@ -82,8 +82,11 @@ func (l *lane) look(w *cybervault.Webhook) {
 // opens tells whether the gate is shut for what waits first, and when it opens;
 // zero if something else than time opens it.
 func (l *lane) opens() (at time.Time, shut bool) {
-	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 || l.queue[l.head].Test {
+	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 && !l.busy || l.queue[l.head].Test {
 		return at, false
+	}
+	if l.busy {
+		return at, true
 	}
 	now := l.d.cfg.Now()
 	switch l.health.Breaker {
@@ -171,13 +174,17 @@ func (l *lane) resume() {
 
 // bound is how many deliveries the window may hold.
 func (l *lane) bound() int {
-	switch {
-	case l.health.Breaker != cybervault.BreakerClosed:
+	if l.health.Breaker != cybervault.BreakerClosed {
 		return 1 // the probe
-	case l.pace.rate > 0:
-		return min(l.window, max(1, int(l.pace.rate*paceAhead.Seconds())))
 	}
-	return l.window
+	n := l.window
+	if l.ordered {
+		n = min(n, orderedWindow)
+	}
+	if l.pace.rate > 0 {
+		n = min(n, max(1, int(l.pace.rate*paceAhead.Seconds())))
+	}
+	return n
 }
 
 // away tells whether, and until when, claimed deliveries could do nothing but

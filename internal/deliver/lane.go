@@ -27,6 +27,8 @@ type lane struct {
 	workers  int
 	stopped  bool
 
+	ordered   bool // the webhook is, as of the last look
+	busy      bool // of an ordered one: an attempt is under way, or its result on its way to the store
 	pace      bucket
 	gate      *time.Timer // set while the gate is shut; see gate.go
 	health    cybervault.WebhookHealth
@@ -54,7 +56,7 @@ func (l *lane) admit(urgent bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Older deliveries that overflowed into the store go first.
-	if l.stopped || !urgent && (l.overflow || l.waiting()+l.reserved >= l.bound()) {
+	if l.stopped || !urgent && (l.overflow || l.ordered || l.waiting()+l.reserved >= l.bound()) {
 		return false
 	}
 	if _, away := l.away(); away && !urgent {
@@ -145,7 +147,9 @@ func (l *lane) work() {
 		slots <- struct{}{}
 		made := false
 		if a := l.next(&paid); a != nil {
-			made = l.d.attempt(l, a)
+			if made = l.d.attempt(l, a); !made && a.Ordered {
+				l.ended()
+			}
 			l.d.bytes.Add(-int64(len(a.Body)))
 		}
 		if !made {
@@ -190,7 +194,9 @@ func (l *lane) next(paid *permit) *cybervault.Assignment {
 	} else if l.pace.rate > 0 && !paid.token || l.health.Breaker != cybervault.BreakerClosed && !paid.probe {
 		return nil // the gate was shut meanwhile: at its next turn it asks again
 	}
-	return l.pop()
+	a := l.pop()
+	l.busy = l.busy || a.Ordered
+	return a
 }
 
 // remove takes out of the window what drop chooses.
@@ -234,7 +240,7 @@ func (l *lane) putBack(a *cybervault.Assignment) {
 // them claimed anew. A window that could not be worked off in time was too large.
 func (l *lane) expire(a *cybervault.Assignment, now time.Time) {
 	l.mu.Lock()
-	left := l.remove(func(a *cybervault.Assignment) bool { return now.Add(leaseMargin).After(a.Lease.Until) })
+	left := l.remove(func(a *cybervault.Assignment) bool { return a.Ordered || now.Add(leaseMargin).After(a.Lease.Until) })
 	l.window = max(l.window/2, minWindow)
 	l.mu.Unlock()
 	if l.giveBack(append(left, a)) {
@@ -287,7 +293,13 @@ const (
 )
 
 // recorded is called when a result is durable, or was refused.
-func (l *lane) recorded(r *cybervault.Result, err error) {
+func (l *lane) recorded(r *cybervault.Result, a *cybervault.Assignment, err error) {
+	if a.Ordered {
+		if err != nil || r.Status == cybervault.DeliveryPending {
+			l.holdBack()
+		}
+		l.ended()
+	}
 	switch {
 	case err == nil && r.Status == cybervault.DeliveryPending:
 		l.wakeAt(r.NextAttemptAt)
@@ -299,6 +311,28 @@ func (l *lane) recorded(r *cybervault.Result, err error) {
 			slog.String("delivery", r.Attempt.Delivery.String()), slog.Any("error", err))
 		l.wakeAt(r.Lease.Until)
 	}
+}
+
+// holdBack gives back what was claimed behind a delivery that has not ended.
+func (l *lane) holdBack() {
+	left := l.removed(func(a *cybervault.Assignment) bool { return a.Ordered })
+	if len(left) == 0 {
+		return
+	}
+	l.d.workers.Go(func() {
+		l.giveBack(left)
+		l.wake() // to learn when to look again
+	})
+}
+
+// ended lets the next delivery of an ordered webhook go: what came before it is
+// durable.
+func (l *lane) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy = false
+	l.hire()
+	l.refill()
 }
 
 // empty forgets what waits: its deliveries have ended in the store.

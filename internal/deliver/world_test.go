@@ -100,6 +100,30 @@ func (q *memQueue) Claim(_ context.Context, webhook cybervault.WebhookID, limit 
 	return claimed, err
 }
 
+func (q *memQueue) ClaimOrdered(_ context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error) {
+	err = q.transact(func() {
+		now := q.now()
+		var line []*row
+		for _, r := range q.rows {
+			if r.assignment.Webhook == webhook && !r.status.Ended() {
+				line = append(line, r)
+			}
+		}
+		slices.SortFunc(line, func(a, b *row) int { return int(a.assignment.Sequence - b.assignment.Sequence) })
+		for _, r := range line[:min(limit, len(line))] {
+			if r.due.After(now) {
+				next = r.due
+				return
+			}
+			a := r.assignment
+			a.Attempt, a.Lease, a.Ordered = r.attempts+1, lease, true
+			r.token, r.due = lease.Token, lease.Until
+			claimed = append(claimed, &a)
+		}
+	})
+	return claimed, next, err
+}
+
 func (q *memQueue) NextDue(_ context.Context, webhook cybervault.WebhookID) (due time.Time, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

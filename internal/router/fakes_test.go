@@ -24,6 +24,7 @@ type memStore struct {
 	webhooks   map[cybervault.WebhookID]*cybervault.Webhook
 	fail       map[string]error // by method
 	freed      []cybervault.WebhookID
+	marked     int // calls of MarkOrdered
 	// before runs, if set, at the beginning of each call of a method.
 	before func(method string)
 }
@@ -209,6 +210,14 @@ func (s *memStore) FreeHeld(ctx context.Context, id cybervault.WebhookID) (int64
 	s.freed = append(s.freed, id)
 	s.mu.Unlock()
 	return s.move(id, func(d *cybervault.Delivery) bool { return d.Status == cybervault.DeliveryHeld }, cybervault.DeliveryPending, ""), nil
+}
+
+func (s *memStore) MarkOrdered(context.Context, cybervault.WebhookID) (int64, error) {
+	err := s.enter("MarkOrdered")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marked++
+	return 0, err
 }
 
 func (s *memStore) move(id cybervault.WebhookID, match func(*cybervault.Delivery) bool, to cybervault.DeliveryStatus, reason string) (n int64) {

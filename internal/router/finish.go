@@ -49,6 +49,31 @@ func (r *Router) freeHeld(ctx context.Context, id cybervault.WebhookID) {
 	})
 }
 
+// markOrdered has what a webhook holds delivered in order from now on.
+func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID) {
+	r.finish(ctx, "deliveries of a webhook that was made ordered are not all in line yet; trying again", id, func(ctx context.Context) error {
+		if w, ok := r.registry.lookup(id); !ok || !w.Ordered {
+			return nil
+		}
+		_, err := r.cfg.Webhooks.MarkOrdered(ctx, id)
+		r.dispatcher.Wake(id)
+		return err
+	})
+}
+
+// markForgotten finishes what a server that was killed may have left undone.
+func (r *Router) markForgotten(ctx context.Context, webhooks []*cybervault.Webhook) error {
+	for _, w := range webhooks {
+		if !w.Ordered {
+			continue
+		}
+		if _, err := r.cfg.Webhooks.MarkOrdered(ctx, w.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // freeForgotten frees what a server that was killed left held although its
 // webhook is verified. It runs before there is a dispatcher, whose start finds
 // what was freed.

@@ -199,7 +199,7 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 	view := filterView{event: e, engine: r.cfg.EngineVersion, data: req.Data}
 	for i, w := range webhooks {
 		n := &d.pub.Deliveries[i]
-		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending}
+		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending, Ordered: w.Ordered}
 		switch {
 		case e.Test:
 		case !w.Live():

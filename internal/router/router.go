@@ -37,6 +37,8 @@ type WebhookStore interface {
 	CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error)
 	// FreeHeld makes the held deliveries of a webhook pending.
 	FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error)
+	// MarkOrdered marks the living deliveries of a webhook that was made ordered.
+	MarkOrdered(ctx context.Context, webhook cybervault.WebhookID) (int64, error)
 	// Pending counts the living deliveries of all webhooks.
 	Pending(ctx context.Context) (pending, held int64, err error)
 }
@@ -120,6 +122,9 @@ func New(ctx context.Context, cfg Config) (*Router, error) {
 	r := &Router{cfg: cfg, filters: language}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.registry.load(webhooks)
+	if err := r.markForgotten(ctx, webhooks); err != nil {
+		return nil, err
+	}
 	return r, r.freeForgotten(ctx, webhooks)
 }
 

@@ -78,6 +78,9 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	if old.Held() && !w.Held() {
 		r.freeHeld(ctx, id)
 	}
+	if w.Ordered && !old.Ordered {
+		r.markOrdered(ctx, id)
+	}
 	r.dispatcher.Wake(id)
 	return &w, nil
 }

@@ -11,6 +11,7 @@ type dialect struct {
 	name       string
 	numbered   bool                // arguments are $1, $2 …
 	skipLocked string              // appended to a claiming SELECT
+	forUpdate  string              // appended to a SELECT of deliveries d that are about to be changed, waiting for whoever has them
 	forShare   string              // appended to a SELECT whose rows must not change before the commit
 	lockTable  string              // makes a transaction the only one that writes the table that follows; "" where it is anyway
 	contains   string              // a condition: the body column holds the argument (a pattern), whatever the case of ASCII letters
@@ -30,6 +31,7 @@ func postgresDialect() dialect {
 		name:       "postgres",
 		numbered:   true,
 		skipLocked: " FOR UPDATE OF d SKIP LOCKED",
+		forUpdate:  " FOR UPDATE OF d",
 		forShare:   " FOR SHARE",
 		lockTable:  "LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE",
 		// Not convert_from, which fails for a body that is not UTF-8.

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -73,6 +72,8 @@ const selectDue = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id,
 FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.webhook_id = ? AND d.status < 2 AND d.status = 0 AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?`
 
+const leaseDelivery = "UPDATE deliveries SET lease_token = ?, due_at = ? WHERE id = ?"
+
 // Claim leases up to limit deliveries of one webhook that are due, the longest
 // due first, and returns once the leases are durable.
 func (s *Store) Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error) {
@@ -83,17 +84,12 @@ func (s *Store) Claim(ctx context.Context, webhook cybervault.WebhookID, limit i
 	err := s.w.do(ctx, func(tx transaction) error {
 		claimed = claimed[:0]
 		err := tx.query(selectDue+s.dialect.skipLocked, []any{webhook.Key(), micros(s.now()), int64(limit)}, func(row []any) {
-			claimed = append(claimed, &cybervault.Assignment{
-				Delivery: cybervault.MakeID[cybervault.DeliveryID](asInt(row[0]), asInt(row[1])), Webhook: webhook,
-				Sequence: asInt(row[2]), Attempt: int(asInt(row[3])) + 1, Test: asInt(row[4]) != 0,
-				Event: cybervault.MakeID[cybervault.EventID](asInt(row[5]), asInt(row[6])), EventType: asString(row[7]),
-				Body: slices.Clone(asBytes(row[8])), Lease: lease,
-			})
+			claimed = append(claimed, assignment(webhook, row, lease))
 		})
 		if err != nil {
 			return err
 		}
-		return tx.each("UPDATE deliveries SET lease_token = ?, due_at = ? WHERE id = ?", len(claimed), func(i int, a []any) []any {
+		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
 			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
 		}, nil)
 	})

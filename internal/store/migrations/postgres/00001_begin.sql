@@ -81,12 +81,16 @@ CREATE TABLE deliveries (
     finished_at  BIGINT  NOT NULL,
     replay_of    BIGINT  NOT NULL, -- the row key of the replayed delivery, 0 for none, -1 for none but made after its event
     test         SMALLINT NOT NULL,
+    ordered      SMALLINT NOT NULL, -- its webhook was, when it was made or since
     last_status  INTEGER NOT NULL,
     last_failure TEXT    NOT NULL
 );
 
 -- The queue. Ended deliveries leave it, so it stays as small as the backlog.
 CREATE INDEX deliveries_queue ON deliveries (webhook_id, status, due_at, id) WHERE status < 2;
+
+-- The queue of ordered webhooks, which nobody else's deliveries are in.
+CREATE INDEX deliveries_ordered ON deliveries (webhook_id, sequence) WHERE ordered = 1 AND finished_at = 0;
 
 -- What a person looks for among the many that were delivered.
 CREATE INDEX deliveries_exceptions ON deliveries (status, id) WHERE status > 2;
