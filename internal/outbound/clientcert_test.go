@@ -196,19 +196,19 @@ func TestCheckClientCertificate(t *testing.T) {
 func TestTransportCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	made := 0
-	make := func(tlsIdentity) (*http.Transport, error) { made++; return &http.Transport{}, nil }
+	create := func(tlsIdentity) (*http.Transport, error) { made++; return &http.Transport{}, nil }
 	cache := newTransportCache(2)
 	a, b, c := tlsIdentity{ca: "x"}, tlsIdentity{clientCertificate: "x"}, tlsIdentity{"x", "x"}
-	first, _ := cache.get(a, make)
-	_, _ = cache.get(b, make)
-	if again, _ := cache.get(a, make); again != first {
+	first, _ := cache.get(a, create)
+	_, _ = cache.get(b, create)
+	if again, _ := cache.get(a, create); again != first {
 		t.Error("a was made twice")
 	}
-	_, _ = cache.get(c, make) // b gives way
-	if again, _ := cache.get(a, make); again != first || cache.order.Len() != 2 || len(cache.byID) != 2 {
+	_, _ = cache.get(c, create) // b gives way
+	if again, _ := cache.get(a, create); again != first || cache.order.Len() != 2 || len(cache.byID) != 2 {
 		t.Error("the one last used gave way")
 	}
-	if _, _ = cache.get(b, make); made != 4 {
+	if _, _ = cache.get(b, create); made != 4 {
 		t.Errorf("%d made, want 4", made)
 	}
 	cache.close()

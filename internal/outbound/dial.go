@@ -122,7 +122,7 @@ func (c *Client) dialWithin(ctx context.Context, hostPort, scheme string) (*conn
 	if err != nil {
 		return nil, err
 	}
-	port, err := net.LookupPort("tcp", portText)
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", portText)
 	if err != nil {
 		return nil, err
 	}

@@ -25,11 +25,13 @@ type tlsIdentity struct {
 
 // newOwnTransport makes the transport of an identity.
 func (c *Client) newOwnTransport(id tlsIdentity) (*http.Transport, error) {
-	roots, err := c.rootCAs, error(nil)
+	roots := c.rootCAs
 	if id.ca != "" {
-		if roots, err = parseCAs(id.ca); err != nil {
+		own, err := parseCAs(id.ca)
+		if err != nil {
 			return nil, err
 		}
+		roots = own
 	}
 	var certificates []tls.Certificate
 	if id.clientCertificate != "" {
@@ -61,14 +63,14 @@ func newTransportCache(limit int) *transportCache {
 	return &transportCache{limit: limit, order: list.New(), byID: make(map[tlsIdentity]*list.Element)}
 }
 
-func (t *transportCache) get(id tlsIdentity, make func(tlsIdentity) (*http.Transport, error)) (*http.Transport, error) {
+func (t *transportCache) get(id tlsIdentity, create func(tlsIdentity) (*http.Transport, error)) (*http.Transport, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.byID[id]; ok {
 		t.order.MoveToFront(e)
 		return e.Value.(*ownTransport).transport, nil
 	}
-	transport, err := make(id)
+	transport, err := create(id)
 	if err != nil {
 		return nil, err
 	}

@@ -245,7 +245,7 @@ func (r *Router) skips(ctx context.Context, own *ownFilter, v *filterView) (reas
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case err != nil:
-		return cybervault.ReasonFilterError, nil
+		return cybervault.ReasonFilterError, nil //nolint:nilerr // an outcome: the log shows it
 	case !matched:
 		return cybervault.ReasonFilter, nil
 	}

@@ -17,9 +17,9 @@ import (
 // size: a regular expression made at run time, a list of lists or maps, and two
 // lists or maps joined.
 func checkBounded(checked *celast.AST) error {
-	refuse := func(e celast.Expr, format string, args ...any) error {
+	refuse := func(e celast.Expr, why string) error {
 		at := checked.SourceInfo().GetStartLocation(e.ID())
-		return filterError(at.Line(), at.Column(), format, args...)
+		return filterError(at.Line(), at.Column(), "%s", why)
 	}
 	for _, e := range celast.MatchDescendants(celast.NavigateAST(checked), celast.AllMatcher()) {
 		switch e.Kind() {

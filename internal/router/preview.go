@@ -1,7 +1,6 @@
 package router
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -123,7 +122,7 @@ func sample(all []cybervault.FilterVerdict) []cybervault.FilterVerdict {
 			}
 		}
 	}
-	slices.SortFunc(chosen, func(a, b int) int { return cmp.Compare(a, b) })
+	slices.Sort(chosen)
 	picked := make([]cybervault.FilterVerdict, len(chosen))
 	for i, n := range chosen {
 		picked[i] = all[n]

@@ -59,7 +59,7 @@ func TestAddWebhookAndSeeItsSecretOnce(t *testing.T) {
 		t.Error("threat.* does not cover threat.detected")
 	}
 	p.expect("422")
-	p.follow(`form.form button[type=submit]`)
+	p.follow(`form.form button.primary`)
 	if text := p.text(`#url-error`); !strings.Contains(text, "only https://") {
 		t.Errorf("the URL's error is %q", text)
 	}
@@ -69,7 +69,7 @@ func TestAddWebhookAndSeeItsSecretOnce(t *testing.T) {
 	eval[string](p, `document.querySelector("#url").value = ""`)
 	p.fill(`#url`, "https://receiver.example.com/in")
 	p.run(chromedp.Click(chromedp.CSS(`input[name=verification]`)))
-	p.follow(`form.form button[type=submit]`)
+	p.follow(`form.form button.primary`)
 	secret := p.text(`#secret-text`)
 	if !strings.HasPrefix(secret, "whsec_") || len(secret) < 40 {
 		t.Fatalf("the secret is shown as %q", secret)
@@ -311,7 +311,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.open(hooks + "/new")
 	p.fill(`#url`, "https://b.example.com/in")
 	p.run(chromedp.Click(chromedp.CSS(`[data-all]`)))
-	p.submit(`form.form button[type=submit]`)
+	p.submit(`form.form button.primary`)
 	p.until("the secret", `document.querySelector("#secret-text")?.innerText.startsWith("whsec_")`)
 }
 

@@ -35,7 +35,7 @@ func TestFirstWebhookOnTheRealServer(t *testing.T) {
 	p.run(chromedp.Click(chromedp.CSS(`input[name=verification]`)))
 	p.run(chromedp.Click(chromedp.CSS(`#advanced summary`)))
 	p.run(chromedp.SetValue(chromedp.CSS(`#ca_certificate`), receiver.CAPEM))
-	p.follow(`form.form button[type=submit]`)
+	p.follow(`form.form button.primary`)
 	secret := p.text(`#secret-text`)
 	if !strings.HasPrefix(secret, "whsec_") {
 		t.Fatalf("the secret is shown as %q", secret)

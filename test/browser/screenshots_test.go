@@ -51,7 +51,7 @@ func TestScreenshots(t *testing.T) {
 			full.fill(`#url`, "http://10.0.0.1/")
 			full.run(chromedp.Click(chromedp.CSS(`[data-all]`)))
 			full.expect("422")
-			full.follow(`form.form button[type=submit]`)
+			full.follow(`form.form button.primary`)
 			full.shoot("webhook-form-error", theme, window)
 
 			fresh := newTab(t, empty, window)
