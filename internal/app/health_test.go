@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -43,7 +42,7 @@ func TestADisabledWebhookRaisesOneAlert(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ids := cybervault.NewIDSource(1, 0, time.Now)
 			d := &desk{refuse: refuse, hook: &cybervault.Webhook{ID: cybervault.NewID[cybervault.WebhookID](ids), UpdatedAt: time.Now()}}
-			h := health{d, slog.New(slog.NewTextHandler(io.Discard, nil))}
+			h := health{d, slog.New(slog.DiscardHandler)}
 			for range 3 {
 				if err := h.Disable(t.Context(), d.hook.ID, "answered 410 Gone"); err != nil {
 					t.Fatal(err)

@@ -72,7 +72,7 @@ func (l *lane) refill() {
 	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > bound/2 {
 		return
 	}
-	if l.ordered && (l.busy || l.waiting() > 0) {
+	if l.busy || l.ordered && l.waiting() > 0 {
 		return // our own leases would stop the claim
 	}
 	if until, away := l.away(); away {
@@ -140,7 +140,7 @@ func (l *lane) claim(room int, held int64) {
 	case len(claimed) == room:
 		l.failures, l.overflow = 0, true // there may be more
 	default:
-		l.failures = 0
+		l.failures, l.overflow = 0, l.overflow || l.busy // then it was our own lease that stopped it
 		if !next.IsZero() {
 			l.setAlarm(next)
 		}

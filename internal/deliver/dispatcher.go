@@ -300,6 +300,7 @@ func (d *Dispatcher) Forget(webhook cybervault.WebhookID) {
 func (d *Dispatcher) Drop(webhook cybervault.WebhookID, delivery cybervault.DeliveryID) {
 	if l := d.known(webhook); l != nil {
 		l.removed(func(a *cybervault.Assignment) bool { return a.Delivery == delivery })
+		l.passed()
 	}
 }
 

@@ -83,6 +83,23 @@ func TestAnOrderedWebhookHoldsBack(t *testing.T) {
 	})
 }
 
+// A test stops the line for as long as it takes, and no longer.
+func TestATestOfAnOrderedWebhook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.webhook(answering(200, time.Second))
+		w.ordered(hook, func(s string) { t.Error(s) })
+		test := w.commit(hook, []byte(`{}`), true)
+		pass(100 * time.Millisecond)
+		next := w.publish(hook)
+		pass(2500 * time.Millisecond)
+		if a, b := w.queue.get(test), w.queue.get(next); a.status != cybervault.DeliveryDelivered || b.status != cybervault.DeliveryDelivered {
+			t.Errorf("the test is %s, what came after it %s", a.status, b.status)
+		}
+	})
+}
+
 // What cannot be delivered holds back until it has ended, and no longer.
 func TestADeadLetterLetsTheNextGo(t *testing.T) {
 	t.Parallel()
@@ -101,7 +118,6 @@ func TestADeadLetterLetsTheNextGo(t *testing.T) {
 		pass(90 * time.Second)
 		w.queue.end(func(r *row) bool { return r.assignment.Delivery == second }) // which waits for its retry
 		w.d.Drop(hook.ID, second)
-		w.d.Wake(hook.ID)
 		pass(time.Second)
 		if dead, done := w.queue.count(cybervault.DeliveryDeadLetter), w.queue.count(cybervault.DeliveryDelivered); dead != 1 || done != 1 {
 			t.Errorf("%d dead letters, %d delivered", dead, done)
@@ -229,7 +245,6 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 				id := all[a.N%len(all)]
 				w.queue.end(func(r *row) bool { return r.assignment.Delivery == id })
 				w.d.Drop(hook.ID, id)
-				w.d.Wake(hook.ID)
 			}
 		case "break":
 			if broken {
