@@ -66,6 +66,8 @@ type fakes struct {
 	fail      error // of every service, but for Authenticate
 	panicking bool
 	attempt   *cybervault.Attempt
+	criteria  cybervault.ReplayCriteria
+	rate      int
 	asked     [2]int64 // the sequence numbers
 }
 
@@ -341,7 +343,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -83,11 +83,15 @@ func routes() []route {
 		{method: post, pattern: "/v1/webhooks/{id}/verify", scope: admin, handle: (*server).verifyWebhook, about: aboutVerifyWebhook},
 		{method: post, pattern: "/v1/webhooks/{id}/test", scope: admin, handle: (*server).testWebhook, about: aboutTestWebhook},
 		{method: get, pattern: "/v1/webhooks/{id}/sequence", scope: read, handle: (*server).listSequence, about: aboutListSequence},
+		{method: post, pattern: "/v1/webhooks/{id}/replay", scope: admin, handle: (*server).replayWebhook, about: aboutReplayWebhook},
 
 		{method: get, pattern: "/v1/deliveries", scope: read, handle: (*server).listDeliveries, about: aboutListDeliveries},
 		{method: get, pattern: "/v1/deliveries/{id}", scope: read, handle: (*server).getDelivery, about: aboutGetDelivery},
 		{method: post, pattern: "/v1/deliveries/{id}/replay", scope: admin, handle: (*server).replayDelivery, about: aboutReplayDelivery},
 		{method: post, pattern: "/v1/deliveries/{id}/cancel", scope: admin, handle: (*server).cancelDelivery, about: aboutCancelDelivery},
+		{method: get, pattern: "/v1/replays", scope: read, handle: (*server).listReplays, about: aboutListReplays},
+		{method: get, pattern: "/v1/replays/{id}", scope: read, handle: (*server).getReplay, about: aboutGetReplay},
+		{method: post, pattern: "/v1/replays/{id}/cancel", scope: admin, handle: (*server).cancelReplay, about: aboutCancelReplay},
 
 		{method: post, pattern: "/v1/telemetry", scope: ingest, handle: (*server).ingest, about: aboutIngest},
 

@@ -14,14 +14,15 @@ import (
 // parameter. A call that is missing here is made without.
 func bodies() map[string]string {
 	return map[string]string{
-		"POST /v1/events":             `{"event":"threat.detected","data":{"severity":"critical"}}`,
-		"POST /v1/events/batch":       `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
-		"POST /v1/webhooks":           `{"url":"https://example.com/in","events":["threat.*"]}`,
-		"PATCH /v1/webhooks/{id}":     `{"status":"disabled"}`,
-		"POST /v1/webhooks/preview":   `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
-		"POST /v1/webhooks/{id}/test": `{"event":"threat.detected"}`,
-		"POST /v1/telemetry":          "line one\nline two\n?\n",
-		"POST /v1/keys":               `{"name":"exporter","scopes":["read"]}`,
+		"POST /v1/events":               `{"event":"threat.detected","data":{"severity":"critical"}}`,
+		"POST /v1/events/batch":         `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
+		"POST /v1/webhooks":             `{"url":"https://example.com/in","events":["threat.*"]}`,
+		"PATCH /v1/webhooks/{id}":       `{"status":"disabled"}`,
+		"POST /v1/webhooks/preview":     `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
+		"POST /v1/webhooks/{id}/test":   `{"event":"threat.detected"}`,
+		"POST /v1/webhooks/{id}/replay": `{"since":"2026-11-01T00:00:00Z","status":"dead_letter"}`,
+		"POST /v1/telemetry":            "line one\nline two\n?\n",
+		"POST /v1/keys":                 `{"name":"exporter","scopes":["read"]}`,
 	}
 }
 
@@ -30,7 +31,7 @@ func callOf(rt api.Route) request {
 	path := strings.ReplaceAll(rt.Pattern, "{type}", cybervault.EventThreatDetected)
 	for prefix, id := range map[string]string{
 		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
-		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(),
+		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(),
 	} {
 		if strings.HasPrefix(path, prefix) {
 			path = strings.ReplaceAll(path, "{id}", id)
@@ -47,7 +48,8 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
 		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
 		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin
-		GET/v1/webhooks/{id}/sequence:read POST/v1/webhooks/preview:read
+		GET/v1/webhooks/{id}/sequence:read POST/v1/webhooks/{id}/replay:admin
+		GET/v1/replays:read GET/v1/replays/{id}:read POST/v1/replays/{id}/cancel:admin POST/v1/webhooks/preview:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

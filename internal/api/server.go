@@ -16,18 +16,20 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// Config is what the API is made of. Every service is required; Metrics may be
-// nil, and then there is no /metrics.
+// Config is what the API is made of. Every service is required but Receivers;
+// Metrics may be nil, and then there is no /metrics.
 type Config struct {
 	Publisher Publisher
 	Webhooks  Webhooks
 	Log       Log
 	Replayer  Replayer
 	Previewer Previewer
+	Replays   Replays
 	Catalogue Catalogue
 	Telemetry Telemetry
 	Keys      Keys
 	Health    Health
+	Receivers Receivers // nil: webhooks are shown without their health
 	Metrics   http.Handler
 
 	Version string           // of the server, shown in /openapi.json

@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
 	if a.router, err = router.New(ctx, router.Config{
-		Log: a.store, Webhooks: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
+		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
 		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
@@ -134,8 +134,8 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Telemetry: a.pipeline,
-		Keys: a.access, Health: a, Metrics: metrics.Handler(), Version: version, Logger: a.log,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{
 		Handler: mount(calls, pages), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -192,6 +192,7 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.closeAll()
 		return err
 	}
+	a.router.StartReplays()
 	sweeping, stopSweeping := context.WithCancel(ctx)
 	swept := make(chan struct{})
 	go func() { defer close(swept); a.retention.run(sweeping) }()

@@ -405,23 +405,31 @@ type desk struct {
 	ids     *cybervault.IDSource
 	ws      cybervault.WorkspaceID
 	changed int
+	replays router.ReplayStore
 	mu      sync.Mutex
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	k := &desk{t: t, ids: cybervault.NewIDSource(0, 0, time.Now)}
+	k := &desk{t: t}
+	k.open()
+	return k
+}
+
+// open fills an empty desk.
+func (k *desk) open() {
+	k.t.Helper()
+	k.ids = cybervault.NewIDSource(0, 0, time.Now)
 	k.ws = cybervault.NewID[cybervault.WorkspaceID](k.ids)
 	k.store = &memStore{births: map[cybervault.EventID]int{}, webhooks: map[cybervault.WebhookID]*cybervault.Webhook{}, fail: map[string]error{}}
 	k.restart()
-	return k
 }
 
 // restart makes a new router over the same store.
 func (k *desk) restart() {
 	k.t.Helper()
 	r, err := router.New(k.t.Context(), router.Config{
-		Log: k.store, Webhooks: k.store, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2",
+		Log: k.store, Webhooks: k.store, Replays: k.replays, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2",
 		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

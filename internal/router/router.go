@@ -85,6 +85,7 @@ type Destinations interface {
 type Config struct {
 	Log           Log
 	Webhooks      WebhookStore
+	Replays       ReplayStore
 	Catalogue     Catalogue
 	Destinations  Destinations
 	IDs           *cybervault.IDSource
@@ -96,11 +97,12 @@ type Config struct {
 
 // Router publishes events and owns the webhooks. Safe for concurrent use.
 type Router struct {
-	cfg        Config
-	dispatcher Dispatcher
-	registry   registry
-	filters    *filters
-	changes    sync.Mutex // held while one webhook's change is stored and made known
+	cfg         Config
+	dispatcher  Dispatcher
+	registry    registry
+	filters     *filters
+	replayBegun chan struct{} // wakes the loop that takes the replays' steps
+	changes     sync.Mutex    // held while one webhook's change is stored and made known
 
 	mu         sync.Mutex // guards the start of background work against Close
 	background sync.WaitGroup
@@ -119,7 +121,7 @@ func New(ctx context.Context, cfg Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg, filters: language}
+	r := &Router{cfg: cfg, filters: language, replayBegun: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.registry.load(webhooks)
 	if err := r.markForgotten(ctx, webhooks); err != nil {
