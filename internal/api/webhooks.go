@@ -159,7 +159,7 @@ func (s *server) getWebhook(c *call) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, showWebhook(w))
+	return writeJSON(c, http.StatusOK, webhookWithHealthJSON{showWebhook(w), s.showHealth(w.ID)})
 }
 
 // webhook finds the webhook of the path.
@@ -175,7 +175,7 @@ func (s *server) webhook(c *call) (*cybervault.Webhook, error) {
 func aboutGetWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "getWebhook", tagWebhooks, "Read one webhook"
 	rt.doc = "Without its secret and without the values of its headers."
-	rt.answers = []answer{{status: 200, doc: "The webhook.", schema: of[webhookJSON]()}}
+	rt.answers = []answer{{status: 200, doc: "The webhook.", schema: of[webhookWithHealthJSON]()}}
 }
 
 func (s *server) updateWebhook(c *call) error {
