@@ -1,0 +1,36 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// BenchmarkSweep is the removal of one event with its delivery and attempt.
+func BenchmarkSweep(b *testing.B) {
+	x := newBench(b)
+	x.publish(b, b.N, func(pubs []*cybervault.Publication) {
+		results := make([]*cybervault.Result, len(pubs))
+		for i, p := range pubs {
+			results[i] = x.result(&p.Deliveries[0])
+		}
+		x.record(b, results)
+	})
+	expiry := cybervault.Expiry{Before: time.Now().Add(time.Hour), DeadLettersBefore: time.Now().Add(time.Hour)}
+	var total, longest int64
+	b.ResetTimer()
+	for position, done := (cybervault.SweepPosition{}), false; !done; {
+		began := time.Now()
+		step, err := x.s.Sweep(b.Context(), expiry, position)
+		if err != nil {
+			b.Fatal(err)
+		}
+		longest = max(longest, time.Since(began).Microseconds())
+		total, position, done = total+step.Events, step.Position, step.Done
+	}
+	if total != int64(b.N) {
+		b.Fatalf("removed %d events of %d", total, b.N)
+	}
+	b.ReportMetric(float64(longest), "µs/longest-step")
+}
