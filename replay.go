@@ -18,6 +18,7 @@ const (
 	MaxReplayRate     = 1000
 	ReplaySample      = 10  // deliveries that a dry run shows
 	MaxReplayChoices  = 100 // event choices
+	MaxRunningReplays = 100 // of a server at once
 )
 
 // ReplayStatus is where a replay of many deliveries stands.

@@ -56,7 +56,8 @@ func (r *Router) PlanReplay(ctx context.Context, ws cybervault.WorkspaceID, webh
 // second at most. It returns when the replay is on disk: from then on it goes on
 // by itself, over restarts, until it is done or cancelled.
 //
-// Errors: CodeNotFound, CodeInvalid, CodeConflict (the webhook is disabled),
+// Errors: CodeNotFound, CodeInvalid, CodeConflict (the webhook is disabled,
+// or MaxRunningReplays are running),
 // CodeUnavailable (nothing was begun).
 func (r *Router) StartReplay(ctx context.Context, ws cybervault.WorkspaceID, webhook cybervault.WebhookID, criteria cybervault.ReplayCriteria, rate int) (*cybervault.Replay, error) {
 	replay, err := r.newReplay(ws, webhook, criteria, rate)
@@ -65,6 +66,13 @@ func (r *Router) StartReplay(ctx context.Context, ws cybervault.WorkspaceID, web
 	}
 	if w, ok := r.registry.lookup(webhook); ok && !w.Live() {
 		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook %s is disabled: enable it first", w.ID)
+	}
+	running, err := r.cfg.Replays.RunningReplays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(running) >= cybervault.MaxRunningReplays {
+		return nil, cybervault.Errorf(cybervault.CodeConflict, "%d replays are running already: wait for one to end, or cancel one", len(running))
 	}
 	if replay.Matched, _, err = r.cfg.Replays.MatchReplay(ctx, replay); err != nil {
 		return nil, err

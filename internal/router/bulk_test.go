@@ -15,6 +15,7 @@ type replays struct {
 	mu      sync.Mutex
 	running *cybervault.Replay // nil: none
 	left    int64
+	others  int // that run as well
 	steps   []time.Time
 	status  cybervault.DeliveryStatus // of the last new delivery
 	fail    error                     // of every step
@@ -42,6 +43,9 @@ func (s *replays) Replays(context.Context, cybervault.WorkspaceID, cybervault.Re
 func (s *replays) RunningReplays(context.Context) ([]*cybervault.Replay, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.others > 0 {
+		return make([]*cybervault.Replay, s.others), nil
+	}
 	if s.running == nil || s.running.Status != cybervault.ReplayRunning {
 		return nil, nil
 	}
@@ -215,4 +219,22 @@ func TestReplayOfNothing(t *testing.T) {
 			wantCode(t, err, cybervault.CodeInvalid, c.field)
 		}
 	})
+}
+
+func TestReplaysAtOnce(t *testing.T) {
+	t.Parallel()
+	k, s := newReplays(t, 1)
+	w := k.webhook("*")
+	k.r.Close() // nothing takes the others' steps
+	start := func(others int) error {
+		s.mu.Lock()
+		s.others = others
+		s.mu.Unlock()
+		_, err := k.r.StartReplay(t.Context(), k.ws, w.ID, cybervault.ReplayCriteria{Since: time.Unix(1, 0)}, 1)
+		return err
+	}
+	if err := start(cybervault.MaxRunningReplays - 1); err != nil {
+		t.Errorf("one below the limit: %v", err)
+	}
+	wantCode(t, start(cybervault.MaxRunningReplays), cybervault.CodeConflict, "")
 }
