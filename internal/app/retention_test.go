@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 // steps is a store that has three steps' worth of old events at the first look
 // and nothing afterwards; its second call fails.
 type steps struct {
+	mu       sync.Mutex // the test looks while the sweeper goes on
 	calls    int
 	times    []time.Time
 	from     []cybervault.SweepPosition
@@ -21,6 +23,8 @@ type steps struct {
 }
 
 func (s *steps) Sweep(_ context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.calls++
 	s.times, s.from, s.expiries = append(s.times, time.Now()), append(s.from, from), append(s.expiries, expiry)
 	if s.calls == 2 {
@@ -29,11 +33,17 @@ func (s *steps) Sweep(_ context.Context, expiry cybervault.Expiry, from cybervau
 	return cybervault.Swept{Events: 1, Deliveries: 2, Attempts: 3, Done: s.calls > 3, Position: cybervault.SweepPosition{After: int64(s.calls)}}, nil
 }
 
+func (s *steps) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
 func TestRetentionSweeps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &steps{}
-		var removed [3]int64
+		var removed [3]int64 // written by the sweeper, read while it rests
 		r := &retention{store: store, keep: 30 * 24 * time.Hour, keepDead: 90 * 24 * time.Hour, now: time.Now, log: slog.New(slog.DiscardHandler),
 			removed: func(e, d, a int64) { removed[0] += e; removed[1] += d; removed[2] += a }}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -41,11 +51,12 @@ func TestRetentionSweeps(t *testing.T) {
 		began := time.Now()
 		go func() { defer close(ended); r.run(ctx) }()
 		synctest.Wait()
-		if store.calls != 1 {
-			t.Fatalf("%d steps without a rest", store.calls)
+		if n := store.count(); n != 1 {
+			t.Fatalf("%d steps without a rest", n)
 		}
 		<-time.After(sweepEvery + time.Second)
 		synctest.Wait()
+		store.mu.Lock()
 		if store.calls != 4 || store.from[2] != (cybervault.SweepPosition{After: 1}) || store.from[3] != (cybervault.SweepPosition{After: 3}) {
 			t.Fatalf("%d steps, from %v", store.calls, store.from)
 		}
@@ -58,8 +69,10 @@ func TestRetentionSweeps(t *testing.T) {
 		if e := store.expiries[0]; !e.Before.Equal(began.Add(-r.keep)) || !e.DeadLettersBefore.Equal(began.Add(-r.keepDead)) {
 			t.Errorf("expiry %+v", e)
 		}
+		store.mu.Unlock()
 		<-time.After(fullSweepEvery + sweepEvery)
-		synctest.Wait()
+		cancel()
+		<-ended
 		fulls := 0
 		for _, from := range store.from {
 			if from == (cybervault.SweepPosition{}) {
@@ -69,8 +82,6 @@ func TestRetentionSweeps(t *testing.T) {
 		if fulls != 2 {
 			t.Errorf("%d sweeps began at the beginning, want 2", fulls)
 		}
-		cancel()
-		<-ended
 	})
 }
 
