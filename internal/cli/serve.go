@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 		if err != nil {
 			return usagef("%s", err)
 		}
+		tuneGC(env)
 		log := newLogger(env.Stderr, cfg)
 		// What libraries write to the standard log, such as net/http about a
 		// receiver that misbehaves, is nobody's news unless they look for it.
@@ -56,6 +58,18 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 		return server.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// gcPercent lets garbage grow to three times what is alive before it is
+// collected. What is alive is small (the store's cache is not Go's), so this
+// costs tens of megabytes and saves a twentieth of the processor time.
+const gcPercent = 300
+
+// tuneGC sets the garbage collector, unless the operator did.
+func tuneGC(env *Env) {
+	if _, set := env.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(gcPercent)
+	}
 }
 
 // startProfile writes a profile of this process's processor time to a file,

@@ -72,7 +72,7 @@ const (
 	leaseMargin = 2*cybervault.AttemptTimeout + 5*time.Second
 
 	startWindow   = 1024     // claimed deliveries of one webhook in memory, at first
-	maxWindow     = 4096     // and while it takes them fast
+	maxWindow     = 16384    // and while it takes them fast
 	minWindow     = 16       // and while it fails
 	orderedWindow = 128      // of an ordered webhook, whose deliveries behind a failure are given back
 	windowBytes   = 64 << 20 // of the bodies in all windows together
