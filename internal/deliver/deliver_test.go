@@ -211,7 +211,7 @@ func TestLaneBounds(t *testing.T) {
 			window, limit int
 		}
 		for _, s := range []step{
-			{"success", 10_000, cybervault.Exchange{Status: 200}, deliver.MaxWindow, cybervault.DefaultConcurrency},
+			{"success", 20_000, cybervault.Exchange{Status: 200}, deliver.MaxWindow, cybervault.DefaultConcurrency},
 			{"one timeout", 1, cybervault.Exchange{Failure: cybervault.FailureTimeout}, deliver.MaxWindow / 2, cybervault.DefaultConcurrency / 2},
 			{"timeouts", 100, cybervault.Exchange{Failure: cybervault.FailureTimeout}, deliver.MinWindow, 1},
 			{"a refusal is an answer", 3, cybervault.Exchange{Status: 500, Failure: cybervault.FailureStatus}, deliver.MinWindow, 4},

@@ -15,13 +15,13 @@ import (
 	"github.com/cybervault/cybervault/internal/deliver"
 )
 
-// before lists the deliveries that had not ended when a later one, other than a
-// test, was attempted.
+// before lists the deliveries that had not ended when a later one was attempted.
+// Tests stand in no line.
 func (w *world) before(hook *cybervault.Webhook, sequence int64) (living []int64) {
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
 	for _, r := range w.queue.rows {
-		if r.assignment.Webhook == hook.ID && r.assignment.Sequence < sequence && !r.status.Ended() {
+		if r.assignment.Webhook == hook.ID && !r.assignment.Test && r.assignment.Sequence < sequence && !r.status.Ended() {
 			living = append(living, r.assignment.Sequence)
 		}
 	}

@@ -116,7 +116,7 @@ func (q *memQueue) ClaimOrdered(_ context.Context, webhook cybervault.WebhookID,
 				return
 			}
 			a := r.assignment
-			a.Attempt, a.Lease, a.Ordered = r.attempts+1, lease, true
+			a.Attempt, a.Lease, a.Ordered = r.attempts+1, lease, !a.Test
 			r.token, r.due = lease.Token, lease.Until
 			claimed = append(claimed, &a)
 		}

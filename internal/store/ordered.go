@@ -58,7 +58,7 @@ func (s *Store) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, 
 			return err
 		}
 		for _, a := range claimed {
-			a.Ordered = true
+			a.Ordered = !a.Test // a test stands in no line
 		}
 		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
 			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
