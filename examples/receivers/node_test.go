@@ -1,4 +1,3 @@
-// Package receivers_test runs the example receivers that are not written in Go.
 package receivers_test
 
 import (

