@@ -20,14 +20,14 @@ const KeyPrefix = "cvk_"
 // Limits on API keys.
 const (
 	MaxKeyNameBytes      = 100
-	MinBootstrapKeyBytes = 16
+	MinBootstrapKeyBytes = 4 // whoever gives one gets it; the server warns of a guessable one
 	MaxKeyBytes          = 512 // of a key as it is presented
 )
 
 // How many characters of a key are kept to recognise it by.
 const (
 	hintLength          = 10 // of 47: the prefix and six more
-	bootstrapHintLength = 4  // a bootstrap key may have no more than 16
+	bootstrapHintLength = 4  // of a bootstrap key, and never more than a quarter of it
 )
 
 // Authenticate finds the API key that a request presented. An unknown, revoked
@@ -96,7 +96,7 @@ func (a *Access) Bootstrap(ctx context.Context, ws cybervault.WorkspaceID, plain
 	hash := sha256.Sum256([]byte(plain))
 	existing, err := a.store.APIKeyByHash(ctx, hash)
 	if cybervault.ErrorCode(err) == cybervault.CodeNotFound {
-		key := a.newKey(ws, "bootstrap", plain, plain[:bootstrapHintLength], []cybervault.Scope{cybervault.ScopeAdmin})
+		key := a.newKey(ws, "bootstrap", plain, plain[:min(bootstrapHintLength, len(plain)/4)], []cybervault.Scope{cybervault.ScopeAdmin})
 		err = a.store.CreateAPIKey(ctx, key)
 		if cybervault.ErrorCode(err) != cybervault.CodeConflict {
 			return err

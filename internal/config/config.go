@@ -33,7 +33,7 @@ const (
 	MinDisableAfter         = time.Minute
 	MaxDisableAfter         = 90 * 24 * time.Hour
 	MaxAllowDestinations    = 1000
-	MinBootstrapAPIKeyBytes = 16 // the same as internal/access has for every key
+	MinBootstrapAPIKeyBytes = 4 // the same as internal/access has for every key
 	MaxBootstrapAPIKeyBytes = 512
 )
 

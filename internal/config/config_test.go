@@ -176,7 +176,7 @@ func TestWrongSettings(t *testing.T) {
 		"retention, words":    {args: []string{"--retention-dead-letters", "a month"}, field: "--retention-dead-letters", says: "such as 30d"},
 		"dev":                 {args: []string{"--dev=maybe"}, field: "--dev", says: "neither true nor false"},
 		"key with a space":    {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hidden key with spaces"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "without spaces"},
-		"key too short":       {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hidden"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "use 16 to 512"},
+		"key too short":       {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hid"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "use 4 to 512"},
 		"path":                {args: []string{"--data", " "}, field: "--data", says: "is not a path"},
 	}
 	for name, tc := range cases {
