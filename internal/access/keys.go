@@ -20,7 +20,7 @@ const KeyPrefix = "cvk_"
 // Limits on API keys.
 const (
 	MaxKeyNameBytes      = 100
-	MinBootstrapKeyBytes = 4 // whoever gives one gets it; the server warns of a guessable one
+	MinBootstrapKeyBytes = 4   // whoever gives one gets it; the server warns of a guessable one
 	MaxKeyBytes          = 512 // of a key as it is presented
 )
 

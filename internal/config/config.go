@@ -92,6 +92,9 @@ func (c Config) Warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("allow-destination %s opens every address, cloud metadata included", p))
 		}
 	}
+	if n := len(c.BootstrapAPIKey); n > 0 && n < 20 {
+		warnings = append(warnings, fmt.Sprintf("the bootstrap API key has only %d characters and can be guessed: use what `openssl rand -hex 32` makes", n))
+	}
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopback(host) {
 		warnings = append(warnings, fmt.Sprintf("listening on %s, without TLS: put a proxy that ends TLS in front of it", c.Listen))
 	}

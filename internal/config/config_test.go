@@ -271,6 +271,13 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("no warning says %q:\n%s", want, all)
 		}
 	}
+	if strings.Contains(all, "can be guessed") {
+		t.Errorf("a key that is long enough is warned of:\n%s", all)
+	}
+	c.BootstrapAPIKey = "weak-key"
+	if all = strings.Join(c.Warnings(), "\n"); !strings.Contains(all, "can be guessed") || strings.Contains(all, "weak-key") {
+		t.Errorf("a weak key is not warned of, or shown:\n%s", all)
+	}
 }
 
 // Every setting has its line in the documentation, with its three names and
