@@ -94,7 +94,9 @@
     if (document.hidden || paused || !live()) { source?.close(); source = null; return; }
     if (source) return;
     source = new EventSource('/live');
-    source.onopen = () => { say('on', 'Live'); };
+    // What happened between the making of the page, or the loss of the last
+    // stream, and this moment was told to nobody: look once.
+    source.onopen = () => { say('on', 'Live'); dirty = true; refresh(); };
     source.onerror = () => { say('off', 'Reconnecting'); };
     source.addEventListener('changed', () => { dirty = true; refresh(); });
   };
