@@ -230,7 +230,7 @@ func TestDoHTTP2GoAway(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	config := &tls.Config{Certificates: []tls.Certificate{issueForLoopback(t, ca)}, NextProtos: []string{"h2"}}
-	var connections atomic.Int32
+	var connections, answered atomic.Int32
 	url := serve(t, func(c net.Conn) {
 		first := connections.Add(1) == 1
 		session := tls.Server(c, config)
@@ -248,14 +248,16 @@ func TestDoHTTP2GoAway(t *testing.T) {
 				until(session)
 				return
 			default:
+				answered.Add(1)
 				// Index 8 of HPACK's static table is ":status: 200".
 				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: headers.StreamID, BlockFragment: []byte{0x88}, EndStream: true, EndHeaders: true})
 			}
 		}
 	})
 	x := do(t, newClient(t, Config{Dev: true}), Request{URL: strings.Replace(url, "http:", "https:", 1), CACertificate: ca.pem})
-	if x.Status != 200 || x.Protocol != "HTTP/2.0" || connections.Load() != 2 {
-		t.Errorf("exchange = %+v over %d connections, want 200 on the second", x, connections.Load())
+	// net/http may dial one connection more than it then uses.
+	if x.Status != 200 || x.Protocol != "HTTP/2.0" || connections.Load() < 2 || answered.Load() != 1 {
+		t.Errorf("exchange = %+v over %d connections, answered %d times, want 200 on another, once", x, connections.Load(), answered.Load())
 	}
 }
 
