@@ -204,7 +204,13 @@ func TestDoReusesConnections(t *testing.T) {
 			defer s.Close()
 			client := newClient(t, Config{Dev: true})
 			ca := caOf(s)
-			do(t, client, Request{URL: s.URL, CACertificate: ca})
+			for range 20 {
+				do(t, client, Request{URL: s.URL, CACertificate: ca})
+			}
+			// One request after the other needs one connection, on any machine.
+			if n := connections.Load(); n != 1 {
+				t.Errorf("%d connections for requests one after the other, want 1", n)
+			}
 			var workers sync.WaitGroup
 			for range test.most {
 				workers.Go(func() {
