@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -10,33 +12,27 @@ import (
 
 // What is kept of an exchange beside the columns is read on the page of one
 // delivery only and never searched, so it is packed into one value: a format
-// byte, then strings with their length before them and integers as varints.
-// Unlike JSON it keeps header values that are not UTF-8, and costs a tenth.
+// byte, then strings with their length before them, integers as varints, and
+// headers as headers.go packs them. Unlike JSON it keeps header values that are
+// not UTF-8, and costs a tenth.
 
-// detailFormat starts every packed detail, so that the format can change.
-const detailFormat = 1
+// A format byte starts every packed detail, so that the format can change.
+const (
+	detailPlain  = 1 // headers as texts; read, never written
+	detailFormat = 2
+)
 
 func encodeDetail(x *cybervault.Exchange) []byte {
-	size := 64 + len(x.URL) + len(x.Error) + len(x.RemoteAddr) + len(x.Protocol)
-	for _, headers := range [2][]cybervault.Header{x.Request, x.Answer} {
-		for i := range headers {
-			size += len(headers[i].Name) + len(headers[i].Value) + 4
-		}
-	}
-	b := append(make([]byte, 0, size), detailFormat, byte(boolInt(x.BodyCut)))
-	for _, s := range [...]string{x.URL, x.Error, x.RemoteAddr, x.Protocol} {
+	var buffer [1024]byte // most fit, and the copy at the end has the size they need
+	b := append(buffer[:0], detailFormat, byte(boolInt(x.BodyCut)))
+	for _, s := range [...]string{x.URL, x.Error, x.RemoteAddr} {
 		b = appendText(b, s)
 	}
+	b = appendPacked(b, x.Protocol)
 	for _, d := range [...]time.Duration{x.Timings.DNS, x.Timings.Connect, x.Timings.TLS, x.Timings.FirstByte, x.RetryAfter} {
 		b = binary.AppendVarint(b, d.Microseconds())
 	}
-	for _, headers := range [2][]cybervault.Header{x.Request, x.Answer} {
-		b = binary.AppendUvarint(b, uint64(len(headers)))
-		for i := range headers {
-			b = appendText(appendText(b, headers[i].Name), headers[i].Value)
-		}
-	}
-	return b
+	return bytes.Clone(appendHeaders(appendHeaders(b, x.Request), x.Answer))
 }
 
 func appendText(b []byte, s string) []byte {
@@ -44,18 +40,23 @@ func appendText(b []byte, s string) []byte {
 }
 
 func decodeDetail(b []byte, x *cybervault.Exchange) error {
-	if len(b) < 2 || b[0] != detailFormat {
+	if len(b) < 2 || b[0] != detailFormat && b[0] != detailPlain {
 		return errors.New("the detail of an attempt is damaged or of an unknown format")
 	}
 	x.BodyCut = b[1] != 0
 	r := detailReader{rest: b[2:]}
-	for _, s := range [...]*string{&x.URL, &x.Error, &x.RemoteAddr, &x.Protocol} {
+	value := r.packed // how protocol and headers are read
+	if b[0] == detailPlain {
+		value = r.text
+	}
+	for _, s := range [...]*string{&x.URL, &x.Error, &x.RemoteAddr} {
 		*s = r.text()
 	}
+	x.Protocol = value()
 	for _, d := range [...]*time.Duration{&x.Timings.DNS, &x.Timings.Connect, &x.Timings.TLS, &x.Timings.FirstByte, &x.RetryAfter} {
 		*d = r.duration()
 	}
-	x.Request, x.Answer = r.headers(), r.headers()
+	x.Request, x.Answer = r.headers(value), r.headers(value)
 	if r.damaged || len(r.rest) != 0 {
 		return errors.New("the detail of an attempt is damaged")
 	}
@@ -67,6 +68,8 @@ type detailReader struct {
 	rest    []byte
 	damaged bool
 }
+
+func (r *detailReader) damage() { r.damaged, r.rest = true, nil }
 
 func (r *detailReader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest)
@@ -81,33 +84,46 @@ func (r *detailReader) duration() time.Duration {
 // take passes over a varint of n bytes and returns 1, or 0 when it is damaged.
 func (r *detailReader) take(n int) uint64 {
 	if n <= 0 {
-		r.damaged, r.rest = true, nil
+		r.damage()
 		return 0
 	}
 	r.rest = r.rest[n:]
 	return 1
 }
 
-func (r *detailReader) text() string {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.damaged, r.rest = true, nil
-		return ""
+// bytes returns the next n, nil where there are not as many.
+func (r *detailReader) bytes(n int) []byte {
+	if n > len(r.rest) {
+		r.damage()
+		return nil
 	}
-	s := string(r.rest[:n])
+	b := r.rest[:n]
 	r.rest = r.rest[n:]
-	return s
+	return b
 }
 
-func (r *detailReader) headers() []cybervault.Header {
+func (r *detailReader) octet() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *detailReader) text() string {
+	n := r.uvarint()
+	return string(r.bytes(int(min(n, math.MaxInt32))))
+}
+
+// headers reads a list whose names and values are read by value.
+func (r *detailReader) headers(value func() string) []cybervault.Header {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) { // each takes two bytes at least
-		r.damaged, r.rest = true, nil
+		r.damage()
 		return nil
 	}
 	headers := make([]cybervault.Header, n)
 	for i := range headers {
-		headers[i] = cybervault.Header{Name: r.text(), Value: r.text()}
+		headers[i] = cybervault.Header{Name: value(), Value: value()}
 	}
 	return headers
 }
