@@ -357,6 +357,9 @@ func (d *Dispatcher) Stop(ctx context.Context) {
 // release gives leases back and reports whether that worked. A lease that cannot
 // be given back ends by itself.
 func (d *Dispatcher) release(left []*cybervault.Assignment) bool {
+	if len(left) == 0 {
+		return true // as after every publish: not worth a timer
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), cybervault.AttemptTimeout)
 	defer cancel()
 	for batch := range slices.Chunk(left, releaseBatch) {
