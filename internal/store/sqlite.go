@@ -17,7 +17,11 @@ import (
 // sqliteReaders is how many reads run at once beside the one writer.
 const sqliteReaders = 4
 
-func (s *Store) openSQLite(ctx context.Context, path string) error {
+// busyTimeout is how long a connection waits for a lock, in milliseconds.
+const busyTimeout = 10_000
+
+func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
+	path := cfg.Path
 	if path == "" {
 		return cybervault.Invalid("data", "is empty: name the directory that holds the database")
 	}
@@ -48,11 +52,12 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 
 	dsn := func(pragmas ...string) string {
-		q := url.Values{"_pragma": append(pragmas, "busy_timeout(10000)", "temp_store(memory)"), "_txlock": {"immediate"}}
+		q := url.Values{"_pragma": append(pragmas, fmt.Sprintf("busy_timeout(%d)", busyTimeout), "temp_store(memory)"), "_txlock": {"immediate"}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
 	// What writes opens first: it sets the journal mode.
-	writing := []string{"journal_mode(wal)", "synchronous(full)", "cache_size(-32768)", "wal_autocheckpoint(8192)", "temp_store(memory)"}
+	writing := []string{"journal_mode(wal)", "synchronous(full)", "cache_size(-32768)", "wal_autocheckpoint(8192)", "temp_store(memory)",
+		fmt.Sprintf("journal_size_limit(%d)", keptLogBytes)}
 	if err := migrateSQLite(ctx, dsn(writing...)); err != nil {
 		return err
 	}
@@ -61,6 +66,11 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	s.db.SetMaxOpenConns(sqliteReaders)
 	s.db.SetMaxIdleConns(sqliteReaders)
+	s.disk = &diskGuard{path: path, reserve: cfg.DiskReserve, free: cfg.DiskFree, reusable: s.reusable, log: s.log}
+	if s.disk.free == nil {
+		s.disk.free = diskFree
+	}
+	s.disk.look()
 	s.w, err = startWriter(s, 1, func() (session, error) { return openSQLiteSession(path, writing) })
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ type sqliteSession struct {
 	db    uintptr
 	stmts map[string]uintptr
 	args  []any
+	path  string
+	bound int64 // of the write-ahead log: maxLogBytes
 
 	buffer uintptr // what texts and blobs are copied to, for as long as a statement runs
 	size   int
@@ -32,11 +34,8 @@ type sqliteError struct {
 
 func (e *sqliteError) Error() string { return e.text }
 
-// sqliteBusyMillis is how long a lock is waited for.
-const sqliteBusyMillis = 10_000
-
 func openSQLiteSession(path string, pragmas []string) (session, error) {
-	s := &sqliteSession{tls: libc.NewTLS(), stmts: map[string]uintptr{}}
+	s := &sqliteSession{tls: libc.NewTLS(), stmts: map[string]uintptr{}, path: path, bound: maxLogBytes}
 	err := s.open(path)
 	for _, pragma := range pragmas {
 		if err == nil {
@@ -64,7 +63,7 @@ func (s *sqliteSession) open(path string) error {
 		return s.failure(code)
 	}
 	sqlite3.Xsqlite3_extended_result_codes(s.tls, s.db, 1)
-	sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, sqliteBusyMillis)
+	sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, busyTimeout)
 	return nil
 }
 

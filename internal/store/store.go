@@ -30,6 +30,12 @@ type Config struct {
 	DatabaseURL string
 	// Key seals webhook secrets and header values at rest: 32 bytes.
 	Key []byte
+	// DiskReserve is how many bytes are to stay free on the disk of the SQLite
+	// file: see Admit. 0: none.
+	DiskReserve int64
+	// DiskFree tells how many bytes the file system of a directory has left; nil
+	// asks the operating system.
+	DiskFree func(dir string) (int64, error)
 	// Now is the clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger // nil: discarded
@@ -46,6 +52,7 @@ type Store struct {
 	unlock  func()
 	place   *place // among the nodes that share a PostgreSQL database; nil on SQLite
 	stale   atomic.Int64
+	disk    *diskGuard // nil on PostgreSQL
 	// overviewRows bounds how many rows of a table an overview counts.
 	overviewRows int64
 }
@@ -69,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.DatabaseURL != "" {
 		err = s.openPostgres(ctx, cfg.DatabaseURL)
 	} else {
-		err = s.openSQLite(ctx, cfg.Path)
+		err = s.openSQLite(ctx, cfg)
 	}
 	if err != nil {
 		if s.w != nil {
@@ -128,14 +135,24 @@ type Stats struct {
 	Operations   int64 // what they carried: publications, results and the rest
 	StaleResults int64
 	Refusing     bool // the database refused the last write: full, read-only, unreachable
+
+	RefusedDisk     int64 // calls refused by Admit
+	RefusedDatabase int64 // publications that a database in trouble did not take
+	RefusedQueue    int64 // hand-ins for which the queue had no room
+	QueueBytes      int64 // handed in and not yet in a transaction
 }
 
 // Stats returns the counts so far.
 func (s *Store) Stats() Stats {
-	return Stats{
+	stats := Stats{
 		Commits: s.w.commits.Load(), Operations: s.w.operations.Load(),
 		StaleResults: s.stale.Load(), Refusing: s.w.troubled.Load(),
+		RefusedDatabase: s.w.refused.Load(), RefusedQueue: s.w.full.Load(), QueueBytes: s.w.waiting.Load(),
 	}
+	if s.disk != nil {
+		stats.RefusedDisk = s.disk.refused.Load()
+	}
+	return stats
 }
 
 // StaleResults counts results that were refused because their lease was no

@@ -22,6 +22,14 @@ const (
 	// retryPause is how long the writer waits before it offers results again to
 	// a database that refused them.
 	retryPause = 250 * time.Millisecond
+	// maxQueueBytes bounds what waits, each operation counted with operationBytes
+	// besides what it carries. Publications beyond it are refused at once; what
+	// must be written, such as results, waits for its turn.
+	maxQueueBytes  = 64 << 20
+	operationBytes = 512
+	// A connection is tended once in tendEvery while it is busy, and once when it
+	// has been idle for as long.
+	tendEvery = 2 * time.Second
 )
 
 // session is a connection that one writer loop alone uses.
@@ -34,6 +42,12 @@ type session interface {
 	// trouble (full, read-only, unreachable), rather than one statement.
 	trouble(err error) bool
 	close()
+}
+
+// tender is a session that has something to put in order between transactions.
+// An error only means that it is tried again later.
+type tender interface {
+	tend(idle bool) error
 }
 
 // operation is one thing to commit. Exactly one of publication, result and run
@@ -61,10 +75,15 @@ type writer struct {
 	troubled   atomic.Bool // the last transaction found the database in trouble
 	commits    atomic.Int64
 	operations atomic.Int64
+	refused    atomic.Int64 // publications that a database in trouble did not take
+	full       atomic.Int64 // hand-ins that the queue had no room for
+	waiting    atomic.Int64 // bytes in the queue
 
 	mu     sync.RWMutex // held for reading while an operation is handed in
 	closed bool
 }
+
+var errBusy = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "more waits to be stored than the database keeps up with; nothing was kept, try again"}
 
 var errClosed = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the server is stopping; try again"}
 
@@ -91,20 +110,36 @@ func (w *writer) close() {
 }
 
 // submit hands in operations that are to share a group. It blocks while the
-// queue is full, until ctx ends. Unless it fails, each done is called once,
-// from another goroutine.
+// queue is full, until ctx ends; publications fail at once where so many bytes
+// wait already that theirs would pass maxQueueBytes. Unless it fails, each done
+// is called once, from another goroutine.
 func (w *writer) submit(ctx context.Context, ops ...*operation) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
 		return errClosed
 	}
+	size := sizeOf(ops)
+	if waiting := w.waiting.Add(size); waiting > maxQueueBytes && waiting > size && ops[0].publication != nil {
+		w.waiting.Add(-size)
+		w.full.Add(1)
+		return errBusy
+	}
 	select {
 	case w.queue <- ops:
 		return nil
 	case <-ctx.Done():
+		w.waiting.Add(-size)
+		w.full.Add(1)
 		return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store is busy; nothing was kept, try again", Err: ctx.Err()}
 	}
+}
+
+func sizeOf(ops []*operation) (size int64) {
+	for _, op := range ops {
+		size += int64(op.bytes) + operationBytes
+	}
+	return size
 }
 
 // do runs fn in a (shared) transaction and waits for the commit. An operation
@@ -124,11 +159,16 @@ func (w *writer) loop(s session) {
 		kept     []*operation // results that a database in trouble did not take
 		lastTry  time.Time
 		troubles int // in a row
+		care     carer
 	)
 	for {
-		group, open := w.gather(len(kept) > 0)
-		if len(group)+len(kept) == 0 && !open {
-			return
+		group, open := w.gather(care.patience(len(kept) > 0))
+		if len(group)+len(kept) == 0 {
+			if !open {
+				return
+			}
+			care.tend(s, true)
+			continue
 		}
 		var err error
 		if len(kept) > 0 {
@@ -137,12 +177,12 @@ func (w *writer) loop(s session) {
 			var rest []*operation
 			kept, rest = takeResults(kept, group)
 			if open && time.Since(lastTry) < retryPause {
-				refuse(rest, nil)
+				w.refuse(rest, nil)
 				continue
 			}
 			lastTry = time.Now()
 			if kept, err = w.commit(s, kept); err != nil {
-				refuse(rest, err)
+				w.refuse(rest, err)
 			} else {
 				group = rest
 			}
@@ -153,6 +193,7 @@ func (w *writer) loop(s session) {
 		}
 		if err == nil {
 			troubles = 0
+			care.tend(s, false)
 			continue
 		}
 		if !open {
@@ -170,6 +211,38 @@ func (w *writer) loop(s session) {
 	}
 }
 
+// carer sees to it that a session is tended now and then.
+type carer struct {
+	last time.Time
+	owed bool // something was committed since
+}
+
+// patience is how long the loop may wait for work; 0 for as long as it takes.
+func (c *carer) patience(kept bool) time.Duration {
+	switch {
+	case kept:
+		return retryPause
+	case c.owed:
+		return tendEvery
+	}
+	return 0
+}
+
+func (c *carer) tend(s session, idle bool) {
+	t, ok := s.(tender)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	if !idle && now.Sub(c.last) < tendEvery {
+		c.owed = true
+		return
+	}
+	err := t.tend(idle)
+	c.owed = err != nil || !idle
+	c.last = time.Now()
+}
+
 // takeResults moves the results of a group behind those kept from before.
 func takeResults(kept, group []*operation) (results, rest []*operation) {
 	for _, op := range group {
@@ -183,19 +256,20 @@ func takeResults(kept, group []*operation) (results, rest []*operation) {
 }
 
 // gather waits for a first operation and returns it with what comes within the
-// bounds of a group. While something is kept from before it waits for
-// retryPause at most, so that a database in trouble is neither hammered nor
-// left waiting. open is false when the writer is closed and its queue empty.
-func (w *writer) gather(kept bool) (group []*operation, open bool) {
-	var patience <-chan time.Time
-	if kept {
-		patience = time.After(retryPause)
+// bounds of a group, or with nothing once its patience is over (0: never). While
+// something is kept from before that is short, so that a database in trouble is
+// neither hammered nor left waiting. open is false when the writer is closed and
+// its queue empty.
+func (w *writer) gather(patience time.Duration) (group []*operation, open bool) {
+	var enough <-chan time.Time
+	if patience > 0 {
+		enough = time.After(patience)
 	}
-	var size int
+	var size int64
 	add := func(ops []*operation) {
-		for _, op := range ops {
-			size += op.bytes
-		}
+		n := sizeOf(ops)
+		w.waiting.Add(-n)
+		size += n
 		group = append(group, ops...)
 	}
 	select {
@@ -204,7 +278,7 @@ func (w *writer) gather(kept bool) (group []*operation, open bool) {
 			return nil, false
 		}
 		add(ops)
-	case <-patience:
+	case <-enough:
 		return nil, true
 	}
 	if len(w.queue) == 0 {
@@ -251,8 +325,11 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		if w.troubled.CompareAndSwap(false, true) {
 			w.store.log.Error("the database refuses to write", slog.Any("error", err))
 		}
+		if w.store.disk != nil {
+			w.store.disk.look() // it may be full: then that is what to say
+		}
 		kept, rest := takeResults(nil, group)
-		refuse(rest, err)
+		w.refuse(rest, err)
 		return kept, err
 	case len(group) > 1:
 		// In halves: a thousand good operations do not pay for a bad one with a
@@ -267,8 +344,11 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	}
 }
 
-func refuse(ops []*operation, err error) {
+func (w *writer) refuse(ops []*operation, err error) {
 	for _, op := range ops {
+		if op.publication != nil {
+			w.refused.Add(1)
+		}
 		op.done(unavailable("the database refuses to write", err))
 	}
 }

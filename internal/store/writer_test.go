@@ -374,3 +374,52 @@ func queryPlan(t *testing.T, s *Store, query string, args int) (plan []string) {
 	}
 	return plan
 }
+
+// Publications beyond the bytes that may wait are refused at once; what must be
+// written is not, and there is room again once the queue is.
+func TestTheQueueIsBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, session := startScripted(t)
+		session.block = make(chan struct{})
+		var wg sync.WaitGroup
+		done := func(error) { wg.Done() }
+		hand := func(ops ...*operation) error {
+			wg.Add(len(ops))
+			err := w.submit(t.Context(), ops...)
+			if err != nil {
+				wg.Add(-len(ops))
+			}
+			return err
+		}
+		published := func(bytes int) *operation {
+			return &operation{publication: &publishing{in: &cybervault.Publication{Event: &cybervault.Event{}}}, bytes: bytes, done: done}
+		}
+		if err := hand(&operation{run: nothing, done: done}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the writer has it, and is held up
+		taken := 0
+		for hand(published(1<<20)) == nil {
+			taken++
+		}
+		if taken != maxQueueBytes/(1<<20)-1 {
+			t.Errorf("%d hand-ins of 1 MiB were taken", taken)
+		}
+		if s := w.store.Stats(); s.RefusedQueue != 1 || s.QueueBytes > maxQueueBytes || s.QueueBytes < maxQueueBytes*9/10 {
+			t.Errorf("stats: %+v", s)
+		}
+		if err := hand(&operation{result: aResult(), bytes: 1 << 20, done: done}); err != nil {
+			t.Errorf("a result is refused: %v", err)
+		}
+		close(session.block)
+		wg.Wait()
+		if waiting := w.store.Stats().QueueBytes; waiting != 0 {
+			t.Errorf("%d bytes wait in an empty queue", waiting)
+		}
+		if err := hand(published(2 * maxQueueBytes)); err != nil {
+			t.Errorf("one that is alone is refused for its size: %v", err)
+		}
+		wg.Wait()
+	})
+}
