@@ -43,6 +43,7 @@ type Config struct {
 	Listen            string          // host:port the API and the dashboard are served on; port 0 takes a free one
 	DataDir           string          // directory of the embedded store and the key file
 	DatabaseURL       string          `json:"-"` // postgres://…; empty: the embedded store in DataDir
+	DiskReserve       int64           // bytes that stay free on the disk of the embedded store, or nothing is published; 0: no reserve
 	RetrySchedule     []time.Duration // delays after the first, second … failed attempt, before jitter
 	AllowDestinations []netip.Prefix  // otherwise refused ranges that webhooks may lead to
 	Dev               bool            // loopback destinations over https and http are allowed
@@ -61,6 +62,7 @@ func Default() Config {
 	return Config{
 		Listen:        "127.0.0.1:8400",
 		DataDir:       "cybervault-data",
+		DiskReserve:   256 << 20,
 		RetrySchedule: cybervault.DefaultRetrySchedule(),
 		DisableAfter:  72 * time.Hour,
 		Retention:     30 * day,
@@ -133,6 +135,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("listen", c.Listen),
 		slog.String("data", c.DataDir),
 		slog.String("database_url", redactURL(c.DatabaseURL)),
+		slog.String("disk_reserve", formatSize(c.DiskReserve)),
 		slog.String("retry_schedule", cybervault.FormatRetrySchedule(c.RetrySchedule)),
 		slog.String("disable_after", cybervault.FormatDuration(c.DisableAfter)),
 		slog.String("retention", formatDays(c.Retention)),

@@ -64,6 +64,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 	t.Parallel()
 	want := config.Config{
 		Listen: "[::1]:0", DataDir: "/var/lib/cybervault", DatabaseURL: "postgres://cv:pw@db:5432/cv",
+		DiskReserve:       2 << 30,
 		RetrySchedule:     []time.Duration{time.Second, 5 * time.Minute},
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
@@ -79,14 +80,14 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 			"--listen", "[::1]:0", "--data", "/var/lib/cybervault", "--database-url", "postgres://cv:pw@db:5432/cv",
 			"--retry-schedule", "1s,5m", "--allow-destination", "10.1.0.0/16", "--allow-destination=fd00:1::/64",
 			"--dev", "--log-level", "debug", "--log-format", "json", "--secret-key-file", "/run/key", "--drain-timeout", "3s", "--disable-after", "24h",
-			"--retention", "7d", "--retention-dead-letters", "36h",
+			"--retention", "7d", "--retention-dead-letters", "36h", "--disk-reserve", "2GiB",
 		}},
 		"environment": {key: "bootstrap-key-of-the-environment", env: map[string]string{
 			"CYBERVAULT_LISTEN": "[::1]:0", "CYBERVAULT_DATA": "/var/lib/cybervault", "CYBERVAULT_DATABASE_URL": "postgres://cv:pw@db:5432/cv",
 			"CYBERVAULT_RETRY_SCHEDULE": "1s 5m", "CYBERVAULT_ALLOW_DESTINATION": "10.1.0.0/16,fd00:1::/64",
 			"CYBERVAULT_DEV": "1", "CYBERVAULT_LOG_LEVEL": "DEBUG", "CYBERVAULT_LOG_FORMAT": "json",
 			"CYBERVAULT_SECRET_KEY_FILE": "/run/key", "CYBERVAULT_DRAIN_TIMEOUT": "3s", "CYBERVAULT_DISABLE_AFTER": "24h",
-			"CYBERVAULT_RETENTION": "7d", "CYBERVAULT_RETENTION_DEAD_LETTERS": "36h",
+			"CYBERVAULT_RETENTION": "7d", "CYBERVAULT_RETENTION_DEAD_LETTERS": "36h", "CYBERVAULT_DISK_RESERVE": "2048 MB",
 			"CYBERVAULT_BOOTSTRAP_API_KEY": "bootstrap-key-of-the-environment",
 		}},
 		"file": {key: "0123456789012345", file: `
@@ -107,6 +108,7 @@ drain_timeout: 3s
 disable_after: 24h
 retention: 7d
 retention_dead_letters: 36h
+disk_reserve: 2g
 `},
 	}
 	for name, tc := range cases {
@@ -174,6 +176,9 @@ func TestWrongSettings(t *testing.T) {
 		"retention, long":     {args: []string{"--retention", "3651d"}, field: "--retention", says: "between 1h and 3650d"},
 		"retention, longest":  {args: []string{"--retention", "99999999999999d"}, field: "--retention", says: "between 1h and 3650d"},
 		"retention, words":    {args: []string{"--retention-dead-letters", "a month"}, field: "--retention-dead-letters", says: "such as 30d"},
+		"reserve, words":      {args: []string{"--disk-reserve", "plenty"}, field: "--disk-reserve", says: "such as 256MiB"},
+		"reserve, negative":   {args: []string{"--disk-reserve", "-1"}, field: "--disk-reserve", says: "such as 256MiB"},
+		"reserve, too large":  {args: []string{"--disk-reserve", "9999999TiB"}, field: "--disk-reserve", says: "such as 256MiB"},
 		"dev":                 {args: []string{"--dev=maybe"}, field: "--dev", says: "neither true nor false"},
 		"key with a space":    {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hidden key with spaces"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "without spaces"},
 		"key too short":       {env: map[string]string{"CYBERVAULT_BOOTSTRAP_API_KEY": "hid"}, field: "CYBERVAULT_BOOTSTRAP_API_KEY", says: "use 4 to 512"},

@@ -47,6 +47,10 @@ func options() []option {
 			set: setDatabaseURL,
 		},
 		{
+			name: "disk-reserve", hint: "size", usage: "what must stay free on the disk of the embedded store: below it publishing is refused; 0: no reserve",
+			set: setDiskReserve,
+		},
+		{
 			name: "retry-schedule", hint: "delays", usage: "delays after the first, second … failed attempt", list: true,
 			set: setRetrySchedule,
 		},
