@@ -137,13 +137,19 @@ type Batch struct {
 	e        *Engine
 	ws       cybervault.WorkspaceID
 	wait     []*cybervault.Record
+	waiting  int // bytes of what waits
 	matches  [][]web.Match
 	touched  map[*attack]bool
 	findings []cybervault.Finding
 }
 
-// chunk is how many records are inspected in parallel before they are folded.
-const chunk = 512
+// chunk is how many records are inspected in parallel before they are folded, and
+// chunkBytes how much of them: a record may be a megabyte, and many batches may be
+// under way.
+const (
+	chunk      = 512
+	chunkBytes = 1 << 20
+)
 
 // Begin starts a batch for a workspace. End must be called for its findings.
 func (e *Engine) Begin(ws cybervault.WorkspaceID) *Batch {
@@ -155,7 +161,8 @@ func (e *Engine) Begin(ws cybervault.WorkspaceID) *Batch {
 // the rule set could not be loaded.
 func (b *Batch) Add(ctx context.Context, rec *cybervault.Record) error {
 	b.wait = append(b.wait, rec)
-	if len(b.wait) < chunk {
+	b.waiting += len(rec.Raw)
+	if len(b.wait) < chunk && b.waiting < chunkBytes {
 		return nil
 	}
 	return b.judge(ctx)
@@ -204,7 +211,8 @@ func (b *Batch) judge(ctx context.Context) error {
 			b.login(rec, at)
 		}
 	}
-	b.wait = b.wait[:0]
+	clear(b.wait) // or the last chunk lives as long as the batch
+	b.wait, b.waiting = b.wait[:0], 0
 	return nil
 }
 
