@@ -37,15 +37,58 @@ func readBody(c *call, limit int64) ([]byte, error) {
 		_, _ = io.CopyN(io.Discard, c.r.Body, min(c.r.ContentLength, limit+drainBytes))
 		return nil, bodyTooLarge(limit)
 	}
-	buf := bytes.NewBuffer(make([]byte, 0, max(c.r.ContentLength, 0)+bytes.MinRead))
-	if _, err := buf.ReadFrom(io.LimitReader(c.r.Body, limit+1)); err != nil {
-		return nil, bodyBroken(err)
+	if err := c.roomFor(max(c.r.ContentLength, 0)); err != nil {
+		c.discard(limit)
+		return nil, err
 	}
-	if int64(buf.Len()) > limit {
+	body, err := readAll(c, limit)
+	if int64(len(body)) > limit {
 		_, _ = io.CopyN(io.Discard, c.r.Body, drainBytes)
 		return nil, bodyTooLarge(limit)
 	}
-	return buf.Bytes(), nil
+	return body, err
+}
+
+// readAll reads the body, up to one byte more than the limit, and holds room for
+// what has come: a body that comes slowly holds no more than it has sent.
+func readAll(c *call, limit int64) ([]byte, error) {
+	whole := limit + 1
+	if c.r.ContentLength >= 0 {
+		whole = c.r.ContentLength + 1 // the last byte is for finding the end
+	}
+	size := min(whole, firstRead)
+	if c.r.ContentLength < 0 {
+		size = min(size, bytes.MinRead)
+	}
+	if err := c.hold(size); err != nil {
+		c.discard(limit)
+		return nil, err
+	}
+	body := make([]byte, 0, size)
+	for int64(len(body)) <= limit {
+		n, err := c.r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, bodyBroken(err)
+		}
+		if len(body) < cap(body) {
+			continue
+		}
+		next := min(2*size, limit+1)
+		if size < whole {
+			next = min(next, whole)
+		}
+		if err := c.hold(next - size); err != nil {
+			c.discard(limit)
+			return nil, err
+		}
+		size = next
+		body = append(make([]byte, 0, size), body...)
+	}
+	return body, nil
 }
 
 func bodyBroken(err error) error {

@@ -8,7 +8,8 @@ import (
 )
 
 type healthJSON struct {
-	Status string `json:"status"`
+	Status     string `json:"status"`
+	Publishing string `json:"publishing,omitempty" doc:"Why nothing is published now, although the server is ready for all other calls; absent while it is."`
 }
 
 func (s *server) healthz(c *call) error {
@@ -24,7 +25,11 @@ func aboutHealthz(rt *route) {
 func (s *server) readyz(c *call) error {
 	err := s.Health.Ready(c.ctx())
 	if err == nil {
-		return writeJSON(c, http.StatusOK, healthJSON{Status: "ready"})
+		answer := healthJSON{Status: "ready"}
+		if s.Refusing != nil {
+			answer.Publishing = s.Refusing()
+		}
+		return writeJSON(c, http.StatusOK, answer)
 	}
 	if cybervault.ErrorCode(err) == cybervault.CodeUnavailable {
 		return err
@@ -34,7 +39,8 @@ func (s *server) readyz(c *call) error {
 
 func aboutReadyz(rt *route) {
 	rt.id, rt.tag, rt.summary = "readyz", tagOperations, "Can it take requests?"
-	rt.doc = "Succeeds while the store can be read and written. Send no requests while it does not."
+	rt.doc = "Succeeds while the store can be read and written. Send no requests while it does not. " +
+		"A server that keeps its disk's reserve is ready, and says in publishing why it takes no events: whoever is to make room needs its other calls."
 	rt.answers = []answer{{status: 200, doc: "It can.", schema: of[healthJSON]()}}
 	rt.errors = []int{503}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -48,6 +49,8 @@ type problem struct {
 	message string
 	field   string
 	errors  []*cybervault.Error
+	// retryAfter is how many seconds the caller is to wait; 0: the usual time.
+	retryAfter int
 }
 
 func (p *problem) Error() string {
@@ -180,7 +183,11 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// The caller has gone, and whatever failed most likely failed for that.
 		s.Logger.DebugContext(r.Context(), "a request was given up by its caller", "method", r.Method, "path", r.URL.Path, "request_id", id)
 	case p.status == http.StatusServiceUnavailable:
-		s.Logger.WarnContext(r.Context(), "a request could not be served now", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
+		level := slog.LevelDebug
+		if now := s.Now().Unix(); s.warned.Swap(now) != now { // once a second: an overload is no reason to fill the log too
+			level = slog.LevelWarn
+		}
+		s.Logger.Log(r.Context(), level, "a request could not be served now", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
 	case p.status >= http.StatusInternalServerError:
 		s.Logger.ErrorContext(r.Context(), "a request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
 	}
@@ -190,7 +197,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func writeProblem(w http.ResponseWriter, p *problem) {
 	h := w.Header()
 	if p.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(retryAfter))
+		h.Set("Retry-After", strconv.Itoa(max(p.retryAfter, retryAfter)))
 	}
 	body, err := encode(p.document(h.Get("X-Request-Id")))
 	if err != nil { // strings and numbers only: cannot fail

@@ -91,6 +91,9 @@ func (s *server) publish(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.admit(c, cybervault.MaxEventBytes); err != nil {
+		return err
+	}
 	body, err := readJSON(c, cybervault.MaxEventBytes)
 	if err != nil {
 		return err
@@ -158,6 +161,9 @@ type batchItemJSON struct {
 func (s *server) publishBatch(c *call) error {
 	if len(c.r.Header.Values(idempotencyHeader)) > 0 {
 		return cybervault.Invalid(idempotencyHeader, "cannot stand for a whole batch: give each event its own idempotency_key")
+	}
+	if err := s.admit(c, MaxBatchBytes); err != nil {
+		return err
 	}
 	items, err := readBatch(c)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -31,6 +32,13 @@ type Config struct {
 	Health    Health
 	Receivers Receivers // nil: webhooks are shown without their health
 	Metrics   http.Handler
+	// Admit says whether so many bytes may be published now; CodeUnavailable
+	// where not. nil: always.
+	Admit func(bytes int64) error
+	// Refusing says in words why nothing is published now, "" where that is not
+	// so, for /readyz. nil: never.
+	Refusing func() string
+	Load     *Load // nil: one with the default bounds
 
 	Version string           // of the server, shown in /openapi.json
 	Logger  *slog.Logger     // nil: slog.Default()
@@ -42,6 +50,7 @@ type server struct {
 	Config
 	openapi    func() ([]byte, error)
 	eventTable fields[cybervault.PublishRequest] // made once: it is read for every event
+	warned     atomic.Int64                      // the second of the last warning that a request could not be served
 }
 
 // call is one request on its way through a handler.
@@ -50,6 +59,8 @@ type call struct {
 	r     *http.Request
 	key   *cybervault.APIKey // nil on a route without scope
 	query url.Values         // known parameters only, each once
+	load  *Load
+	held  int64 // bytes of the body that are held
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
@@ -65,6 +76,9 @@ func New(config Config) http.Handler {
 	}
 	if config.Now == nil {
 		config.Now = time.Now
+	}
+	if config.Load == nil {
+		config.Load = &Load{}
 	}
 	s := &server{Config: config, eventTable: eventFields()}
 	s.openapi = sync.OnceValues(s.describe)
@@ -123,7 +137,14 @@ func (s *server) methods(methods map[string]route) http.Handler {
 
 // serve checks what is the same for every route, then calls the handler.
 func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
-	c := &call{w: w, r: r}
+	c := &call{w: w, r: r, load: s.Load}
+	if rt.tag != tagOperations {
+		if !s.Load.enter() {
+			return cybervault.Errorf(cybervault.CodeUnavailable, "too many requests are under way; nothing was kept, try again")
+		}
+		defer s.Load.leave()
+	}
+	defer func() { s.Load.give(c.held) }()
 	if rt.scope != "" {
 		key, err := s.authenticate(w, r)
 		if err != nil {

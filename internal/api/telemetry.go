@@ -36,6 +36,17 @@ func (s *server) ingest(c *call) error {
 	if c.r.ContentLength > MaxTelemetryBytes {
 		return bodyTooLarge(MaxTelemetryBytes)
 	}
+	if err := s.admit(c, MaxTelemetryBytes); err != nil {
+		return err
+	}
+	pieces := int64(telemetryBytes)
+	if c.r.ContentLength >= 0 && c.r.ContentLength <= smallTelemetry {
+		pieces = smallTelemetryBytes
+	}
+	if err := c.hold(pieces); err != nil {
+		c.discard(MaxTelemetryBytes)
+		return err
+	}
 	receipt, err := s.Telemetry.Ingest(c.ctx(), c.workspace(), source, body)
 	switch {
 	case body.failed != nil && err != nil:

@@ -16,8 +16,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/access"
@@ -57,6 +60,8 @@ type App struct {
 	changes    *observe.Changes
 	pipeline   *pipeline
 	retention  *retention
+	disk       *diskWatch
+	load       api.Load
 	server     *http.Server
 	listener   net.Listener
 	token      string
@@ -77,7 +82,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	if a.store, err = store.Open(ctx, store.Config{
-		Path: filepath.Join(cfg.DataDir, "cybervault.db"), DatabaseURL: cfg.DatabaseURL, Key: key, Logger: log,
+		Path: filepath.Join(cfg.DataDir, "cybervault.db"), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -108,7 +113,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
 	if a.router, err = router.New(ctx, router.Config{
 		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
-		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Now: time.Now, Logger: log,
+		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -120,6 +125,8 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.router.SetDispatcher(a.dispatcher)
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
+	metrics.FollowLoad(load(a.store, &a.load))
+	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: time.Now, log: log}
 	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, now: time.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
@@ -135,7 +142,8 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 	}
 	calls := api.New(api.Config{
 		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
-		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Version: version, Logger: a.log,
+		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
+		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{
 		Handler: mount(calls, pages), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -146,6 +154,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return &cybervault.Error{Code: cybervault.CodeInvalid, Field: "listen", Err: err,
 			Message: fmt.Sprintf("cannot listen on %s: choose another address, or stop what uses it", a.cfg.Listen)}
 	}
+	a.listener = netutil.LimitListener(a.listener, MaxConnections)
 	return nil
 }
 
@@ -195,7 +204,13 @@ func (a *App) Run(ctx context.Context) error {
 	a.router.StartReplays()
 	sweeping, stopSweeping := context.WithCancel(ctx)
 	swept := make(chan struct{})
-	go func() { defer close(swept); a.retention.run(sweeping) }()
+	go func() {
+		defer close(swept)
+		var wg sync.WaitGroup
+		wg.Go(func() { a.retention.run(sweeping) })
+		wg.Go(func() { a.disk.run(sweeping) })
+		wg.Wait()
+	}()
 	failed := make(chan error, 1)
 	go func() { failed <- a.server.Serve(a.listener) }()
 	a.log.Info("listening", slog.String("address", a.Address()), slog.String("store", a.store.Dialect()))

@@ -16,6 +16,10 @@ import (
 // maxTelemetryBytes bounds one upload of telemetry, after decompression.
 const maxTelemetryBytes = 256 << 20
 
+// maxUnpublished bounds the findings that are kept for a store that does not take
+// them. Beyond it telemetry is refused before it is read.
+const maxUnpublished = 1000
+
 // publisher is the router as the pipeline needs it.
 type publisher interface {
 	PublishBatch(ctx context.Context, ws cybervault.WorkspaceID, reqs []cybervault.PublishRequest) []cybervault.PublishOutcome
@@ -51,6 +55,12 @@ func newPipeline(metrics *observe.Metrics) (*pipeline, error) {
 // is given when those events are on disk. An upload that breaks off has still
 // been judged as far as it came.
 func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error) {
+	if p.behind(ws) {
+		// What is left over goes out first; the rest is judged once it has.
+		if _, err := p.publish(context.WithoutCancel(ctx), ws, nil); err != nil {
+			return cybervault.TelemetryReceipt{}, err
+		}
+	}
 	batch := p.engine.Begin(ws)
 	summary, readErr := telemetry.Parse(ctx, body, telemetry.Options{Source: source, MaxBytes: maxTelemetryBytes},
 		func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
@@ -70,6 +80,12 @@ func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source
 		return receipt, readErr
 	}
 	return receipt, judgeErr
+}
+
+func (p *pipeline) behind(ws cybervault.WorkspaceID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.unpublished[ws]) >= maxUnpublished
 }
 
 // publish publishes findings, those left over from before first.

@@ -65,10 +65,18 @@ name, and a line in cybervault.yaml: see docs/configuration.md.`,
 // costs tens of megabytes and saves a twentieth of the processor time.
 const gcPercent = 300
 
-// tuneGC sets the garbage collector, unless the operator did.
+// memoryLimit is where the garbage collector stops waiting for that: a soft limit
+// on what Go holds. What is alive stays far below it, since everything that is
+// held is bounded; three times that need not.
+const memoryLimit = 1 << 30
+
+// tuneGC sets the garbage collector, as far as the operator did not.
 func tuneGC(env *Env) {
 	if _, set := env.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
+	}
+	if _, set := env.LookupEnv("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 }
 

@@ -106,6 +106,53 @@ func (m *Metrics) FollowEngine(stats func() EngineStats) {
 	counter("cybervault_engine_late_records_total", "Records that came too late to count.", func(s EngineStats) float64 { return float64(s.LateRecords) })
 }
 
+// Load is how near the server is to its bounds.
+type Load struct {
+	DiskFree, DiskReserve int64            // bytes; both 0 where the disk is another machine's
+	BodyBytes             int64            // of requests, held now
+	QueueBytes            int64            // handed to the store, not yet in a transaction
+	Requests              int64            // under way
+	Refused               map[string]int64 // publishes answered with 503, by reason
+}
+
+// FollowLoad adds the gauges of what is bounded, and the counts of what was
+// refused for that.
+func (m *Metrics) FollowLoad(load func() Load) { m.registry.MustRegister(loadCollector{load}) }
+
+type loadCollector struct{ load func() Load }
+
+var (
+	diskFreeDesc    = prometheus.NewDesc("cybervault_disk_free_bytes", "Bytes that the disk of the embedded store has left.", nil, nil)
+	diskReserveDesc = prometheus.NewDesc("cybervault_disk_reserve_bytes", "Bytes that must stay free there, or nothing is published.", nil, nil)
+	bodiesDesc      = prometheus.NewDesc("cybervault_request_body_bytes", "Bytes of request bodies in memory.", nil, nil)
+	queueBytesDesc  = prometheus.NewDesc("cybervault_store_queue_bytes", "Bytes that wait for a commit.", nil, nil)
+	requestsDesc    = prometheus.NewDesc("cybervault_requests_running", "Requests to the API under way.", nil, nil)
+	refusedDesc     = prometheus.NewDesc("cybervault_publish_refused_total", "Publishes answered with 503, by what there was too little of.", []string{"reason"}, nil)
+)
+
+func (loadCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{diskFreeDesc, diskReserveDesc, bodiesDesc, queueBytesDesc, requestsDesc, refusedDesc} {
+		ch <- d
+	}
+}
+
+func (c loadCollector) Collect(ch chan<- prometheus.Metric) {
+	l := c.load()
+	gauge := func(d *prometheus.Desc, n int64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
+	}
+	if l.DiskFree > 0 || l.DiskReserve > 0 {
+		gauge(diskFreeDesc, l.DiskFree)
+		gauge(diskReserveDesc, l.DiskReserve)
+	}
+	gauge(bodiesDesc, l.BodyBytes)
+	gauge(queueBytesDesc, l.QueueBytes)
+	gauge(requestsDesc, l.Requests)
+	for reason, n := range l.Refused {
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n), reason)
+	}
+}
+
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})

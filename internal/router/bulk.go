@@ -67,6 +67,9 @@ func (r *Router) StartReplay(ctx context.Context, ws cybervault.WorkspaceID, web
 	if w, ok := r.registry.lookup(webhook); ok && !w.Live() {
 		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook %s is disabled: enable it first", w.ID)
 	}
+	if err := r.admit(); err != nil {
+		return nil, err
+	}
 	running, err := r.cfg.Replays.RunningReplays(ctx)
 	if err != nil {
 		return nil, err
@@ -167,7 +170,7 @@ func pace(rate int) (limit int, pause time.Duration) {
 }
 
 // stepReplay makes the next new deliveries of a replay. While its webhook is
-// disabled it waits; a deleted webhook ends it.
+// disabled, or the disk too full, it waits; a deleted webhook ends it.
 func (r *Router) stepReplay(ctx context.Context, replay *cybervault.Replay) error {
 	snap := r.registry.enter()
 	defer r.registry.leave(snap)
@@ -175,7 +178,7 @@ func (r *Router) stepReplay(ctx context.Context, replay *cybervault.Replay) erro
 	if !ok {
 		return r.cfg.Replays.EndReplay(ctx, replay.Workspace, replay.ID)
 	}
-	if !w.Live() {
+	if !w.Live() || r.admit() != nil {
 		replay.DueAt = r.cfg.Now().Add(replayPatience)
 		return nil
 	}

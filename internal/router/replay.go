@@ -9,6 +9,9 @@ import (
 // ReplayDelivery makes a new delivery of the same event to the same webhook. It
 // carries the same bytes and the same webhook-id, so a receiver recognises it.
 func (r *Router) ReplayDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error) {
+	if err := r.admit(); err != nil {
+		return nil, err
+	}
 	replay, err := r.addReplay(ctx, ws, id)
 	if err != nil {
 		return nil, err

@@ -89,8 +89,9 @@ type Config struct {
 	Catalogue     Catalogue
 	Destinations  Destinations
 	IDs           *cybervault.IDSource
-	EngineVersion string // stands in every envelope's metadata
-	Changed       func() // told after every commit of an event; nil: nobody
+	EngineVersion string                  // stands in every envelope's metadata
+	Changed       func()                  // told after every commit of an event; nil: nobody
+	Admit         func(bytes int64) error // says whether anything may be replayed now; nil: always
 	Now           func() time.Time
 	Logger        *slog.Logger
 }
@@ -156,6 +157,18 @@ func (r *Router) later(fn func()) {
 func (r *Router) Lookup(id cybervault.WebhookID) (*cybervault.Webhook, bool) {
 	return r.registry.lookup(id)
 }
+
+// admit says whether a new delivery of an old event may be made now. Its event is
+// stored already: what it costs is its row and its attempts.
+func (r *Router) admit() error {
+	if r.cfg.Admit == nil {
+		return nil
+	}
+	return r.cfg.Admit(replayBytes)
+}
+
+// replayBytes is what a replay is taken to cost.
+const replayBytes = 1 << 10
 
 func (r *Router) changed() {
 	if r.cfg.Changed != nil {

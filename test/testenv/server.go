@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,6 +110,14 @@ func (s *Server) Restart() {
 		s.t.Fatal("the server still runs: Kill or Stop it first")
 	}
 	s.start()
+}
+
+// RestartWith is Restart with arguments added to those of the start; a flag that
+// was given before is given anew.
+func (s *Server) RestartWith(args ...string) {
+	s.t.Helper()
+	s.options.Args = append(slices.Clone(s.options.Args), args...)
+	s.Restart()
 }
 
 // Do sends a request with the server's API key, body as JSON, and returns the
