@@ -1,6 +1,10 @@
 package cybervault
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // DeliveryStatus is where a delivery stands. See docs/delivery-states.md.
 type DeliveryStatus string
@@ -18,6 +22,54 @@ const (
 // DeliveryStatuses lists every status, in the order of the state diagram.
 func DeliveryStatuses() []DeliveryStatus {
 	return []DeliveryStatus{DeliveryPending, DeliveryHeld, DeliveryDelivered, DeliveryDeadLetter, DeliveryCancelled, DeliverySkipped}
+}
+
+// UndeliveredStatuses is the word by which a list is asked for all statuses but
+// delivered.
+const UndeliveredStatuses = "undelivered"
+
+// ParseDeliveryStatuses reads statuses joined by commas, such as
+// "pending,dead_letter"; "undelivered" stands for all but delivered. The error,
+// of CodeInvalid about the field status, names what would be right.
+func ParseDeliveryStatuses(text string) ([]DeliveryStatus, error) {
+	var statuses []DeliveryStatus
+	add := func(s DeliveryStatus) {
+		if !slices.Contains(statuses, s) {
+			statuses = append(statuses, s)
+		}
+	}
+	for name := range strings.SplitSeq(text, ",") {
+		switch status := DeliveryStatus(strings.TrimSpace(name)); {
+		case status == UndeliveredStatuses:
+			for _, s := range DeliveryStatuses() {
+				if s != DeliveryDelivered {
+					add(s)
+				}
+			}
+		case slices.Contains(DeliveryStatuses(), status):
+			add(status)
+		default:
+			return nil, Invalid("status", "%q is not a status: use %s, several joined by commas, or %s", cutName(string(status)), joinedStatuses(), UndeliveredStatuses)
+		}
+	}
+	return statuses, nil
+}
+
+func joinedStatuses() string {
+	names := make([]string, 0, len(DeliveryStatuses()))
+	for _, s := range DeliveryStatuses() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// cutName shortens what is quoted back to somebody.
+func cutName(s string) string {
+	const most = 40
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // Ended reports whether no further attempt can follow.

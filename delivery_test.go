@@ -95,3 +95,30 @@ func TestThePageNamesTheScheduleAndTheReasons(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseDeliveryStatuses(f *testing.F) {
+	for _, text := range []string{"", "pending", "pending,held, dead_letter", "undelivered", "delivered,undelivered", "pending,,", "lost"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		statuses, err := cybervault.ParseDeliveryStatuses(text)
+		if (err == nil) != (len(statuses) > 0) || len(errorText(err)) > 400 {
+			t.Errorf("%q: %v, %v", text, statuses, err)
+		}
+		for i, s := range statuses {
+			if !slices.Contains(cybervault.DeliveryStatuses(), s) || slices.Contains(statuses[:i], s) {
+				t.Errorf("%q: %v", text, statuses)
+			}
+		}
+		if strings.Contains(","+strings.ReplaceAll(text, " ", "")+",", ",undelivered,") && err == nil && len(statuses) < len(cybervault.DeliveryStatuses())-1 {
+			t.Errorf("%q: %v", text, statuses)
+		}
+	})
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -20,6 +20,7 @@ type EventQuery struct {
 	Since     time.Time
 	Until     time.Time
 	Text      string  // found, case-insensitively, anywhere in the stored envelope
+	Unmatched bool    // only those that no webhook had chosen, filters aside
 	Before    EventID // only older ones: the last id of the page before
 	Limit     int     // 1 to MaxPageSize
 }
@@ -30,8 +31,8 @@ type DeliveryQuery struct {
 	Workspace WorkspaceID
 	Webhook   WebhookID
 	Event     EventID
-	EventType string // a name, "threat.*" or "*"
-	Status    DeliveryStatus
+	EventType string           // a name, "threat.*" or "*"
+	Statuses  []DeliveryStatus // any of them; none: all
 	Since     time.Time
 	Until     time.Time
 	Text      string // found, case-insensitively, anywhere in the event's stored envelope

@@ -204,9 +204,9 @@ func TestFilters(t *testing.T) {
 	if diff := cmp.Diff(want, f.events); diff != "" {
 		t.Error(diff)
 	}
-	f.get(request{call: "GET /v1/deliveries?webhook=" + webhook1.String() + "&event=" + event1.String() + "&status=dead_letter&since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z&q=x&limit=1"}, 200)
+	f.get(request{call: "GET /v1/deliveries?webhook=" + webhook1.String() + "&event=" + event1.String() + "&status=dead_letter,held&since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z&q=x&limit=1"}, 200)
 	if diff := cmp.Diff(cybervault.DeliveryQuery{
-		Workspace: ws, Webhook: webhook1, Event: event1, Status: cybervault.DeliveryDeadLetter, Since: since, Until: until, Text: "x", Limit: 1,
+		Workspace: ws, Webhook: webhook1, Event: event1, Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryDeadLetter, cybervault.DeliveryHeld}, Since: since, Until: until, Text: "x", Limit: 1,
 	}, f.delivs); diff != "" {
 		t.Error(diff)
 	}
@@ -217,9 +217,20 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	f.get(request{call: "GET /v1/events/" + event1.String() + "/deliveries?status=pending"}, 200)
-	if f.delivs.Event != event1 || f.delivs.Status != cybervault.DeliveryPending {
+	if f.delivs.Event != event1 || !slices.Equal(f.delivs.Statuses, []cybervault.DeliveryStatus{cybervault.DeliveryPending}) {
 		t.Errorf("asked for %+v", f.delivs)
 	}
+	f.get(request{call: "GET /v1/deliveries?status=undelivered"}, 200)
+	if len(f.delivs.Statuses) != len(cybervault.DeliveryStatuses())-1 || slices.Contains(f.delivs.Statuses, cybervault.DeliveryDelivered) {
+		t.Errorf("undelivered asked for %+v", f.delivs)
+	}
+	for value, want := range map[string]bool{"true": true, "false": false} {
+		f.get(request{call: "GET /v1/events?unmatched=" + value}, 200)
+		if f.events.Unmatched != want {
+			t.Errorf("unmatched=%s asked for %+v", value, f.events)
+		}
+	}
+	f.get(request{call: "GET /v1/events?unmatched=perhaps"}, 422)
 }
 
 func TestCursor(t *testing.T) {

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/base64"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -129,7 +128,9 @@ func webhookParam() param {
 }
 
 func statusParam() param {
-	return param{"status", "Only deliveries of this status.", enum(cybervault.DeliveryStatuses()...)}
+	one := "(" + strings.ReplaceAll(statusNames(), ", ", "|") + "|" + cybervault.UndeliveredStatuses + ")"
+	return param{"status", "Only deliveries of this status, or of one of these, joined by commas: " + statusNames() + ". undelivered stands for all but delivered.",
+		schema{"type": "string", "pattern": "^" + one + "(," + one + ")*$"}}
 }
 
 func (s *server) listDeliveries(c *call) error {
@@ -156,10 +157,9 @@ func (s *server) answerDeliveries(c *call, name string, q cybervault.DeliveryQue
 		q.EventType = f.eventChoice("event", text)
 	}
 	if text, ok := f.text("status"); ok {
-		q.Status = cybervault.DeliveryStatus(text)
-		if !slices.Contains(cybervault.DeliveryStatuses(), q.Status) {
-			f.refusef("status", "%q is not a status: use one of %s", shorten(text), statusNames())
-		}
+		statuses, err := cybervault.ParseDeliveryStatuses(text)
+		f.wrong = f.wrong.with("status", err)
+		q.Statuses = statuses
 	}
 	if err := f.wrong.err(); err != nil {
 		return err
@@ -168,7 +168,10 @@ func (s *server) answerDeliveries(c *call, name string, q cybervault.DeliveryQue
 	if err != nil {
 		return err
 	}
-	answer := listJSON[deliveryJSON]{Data: make([]deliveryJSON, len(page.Rows))}
+	answer := deliveryListJSON{listJSON: listJSON[deliveryJSON]{Data: make([]deliveryJSON, len(page.Rows))}}
+	if len(page.Rows) == 0 && !q.Event.IsZero() && len(c.query) == 0 {
+		answer.Explanation = "no webhook had chosen this event type when the event was published: it is kept, and goes to nobody"
+	}
 	for i, d := range page.Rows {
 		answer.Data[i] = showDelivery(d)
 	}
@@ -176,6 +179,13 @@ func (s *server) answerDeliveries(c *call, name string, q cybervault.DeliveryQue
 		answer.NextCursor = l.cursor(page.Rows[len(page.Rows)-1].ID.UUID)
 	}
 	return writeJSON(c, http.StatusOK, answer)
+}
+
+// deliveryListJSON is a page of deliveries.
+type deliveryListJSON struct {
+	listJSON[deliveryJSON]
+
+	Explanation string `json:"explanation,omitempty"` // of an event that has none at all
 }
 
 func statusNames() string {

@@ -38,6 +38,11 @@ func (s *server) listEvents(c *call) error {
 	if choice, ok := f.text("event"); ok {
 		q.Type = f.eventChoice("event", choice)
 	}
+	if text, ok := f.text("unmatched"); ok {
+		if q.Unmatched = text == "true"; !q.Unmatched && text != "false" {
+			f.refusef("unmatched", "%q is neither true nor false", shorten(text))
+		}
+	}
 	if err := f.wrong.err(); err != nil {
 		return err
 	}
@@ -70,6 +75,7 @@ func aboutListEvents(rt *route) {
 	rt.params = append([]param{
 		{"event", "Only this event type: a name, a namespace such as threat.*, or *.", schema{"type": "string"}},
 		sinceParam(), untilParam(), textParam(),
+		{"unmatched", "With true, only events that no webhook had chosen when they were published: they are kept, and went to nobody.", schema{"type": "boolean", "default": false}},
 	}, pageParams()...)
 	rt.answers = []answer{{status: 200, doc: "One page of events.", schema: listOf[cybervault.Envelope]()}}
 }
@@ -105,9 +111,11 @@ func (s *server) listEventDeliveries(c *call) error {
 
 func aboutListEventDeliveries(rt *route) {
 	rt.id, rt.tag, rt.summary = "listEventDeliveries", tagEvents, "List the deliveries of one event"
-	rt.doc = "One for each webhook that chose the event type, and one for each replay, newest first."
+	rt.doc = "One for each webhook that chose the event type, and one for each replay, newest first. Where there is none at all, explanation says why."
 	rt.params = append([]param{webhookParam(), statusParam()}, pageParams()...)
-	rt.answers = []answer{{status: 200, doc: "One page of deliveries.", schema: listOf[deliveryJSON]()}}
+	page := listOf[deliveryJSON]()
+	page["properties"].(schema)["explanation"] = schema{"type": "string", "description": "Why the event has no deliveries at all; absent otherwise."}
+	rt.answers = []answer{{status: 200, doc: "One page of deliveries.", schema: page}}
 }
 
 func (s *server) listEventTypes(c *call) error {

@@ -21,7 +21,7 @@ func addListFlags(env *Env, cmd *cobra.Command, filters ...string) *listFlags {
 	usage := map[string]string{
 		"event":   "only this event type: a name, threat.* or *",
 		"webhook": "only this webhook",
-		"status":  "only this status: pending, held, delivered, dead_letter, cancelled or skipped",
+		"status":  "only this status, or these joined by commas: pending, held, delivered, dead_letter, cancelled, skipped; undelivered: all but delivered",
 		"since":   "only from this moment on: 2026-01-31T12:00:00Z, or 90m for the last 90 minutes",
 		"until":   "only before this moment",
 		"q":       "only events with this text anywhere in them",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/cybervault/cybervault"
@@ -114,9 +113,11 @@ func (f logFilter) any() bool {
 
 // deliveryQuery reads the filter; the error is for the person who typed it.
 func (d *dashboard) deliveryQuery(f logFilter) (q cybervault.DeliveryQuery, err error) {
-	q = cybervault.DeliveryQuery{Workspace: d.Workspace, EventType: f.Event, Status: cybervault.DeliveryStatus(f.Status), Text: f.Text, Limit: cybervault.DefaultPageSize}
-	if f.Status != "" && !slices.Contains(cybervault.DeliveryStatuses(), q.Status) {
-		return q, cybervault.Invalid("status", "%q is not a status of a delivery", cut(f.Status, 40))
+	q = cybervault.DeliveryQuery{Workspace: d.Workspace, EventType: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
+	if f.Status != "" {
+		if q.Statuses, err = cybervault.ParseDeliveryStatuses(f.Status); err != nil {
+			return q, err
+		}
 	}
 	if q.Webhook, err = optionalID[cybervault.WebhookID]("webhook", f.Webhook); err != nil {
 		return q, err
@@ -180,7 +181,10 @@ func statusTabs(f logFilter) []tab {
 	link := func(status string) string {
 		return f.with(func(f *logFilter) { f.Status, f.Before = status, "" }).url("/deliveries")
 	}
-	tabs := []tab{{Name: "All", URL: link(""), Current: f.Status == ""}}
+	tabs := []tab{
+		{Name: "All", URL: link(""), Current: f.Status == ""},
+		{Name: "Not delivered", URL: link(cybervault.UndeliveredStatuses), Current: f.Status == cybervault.UndeliveredStatuses},
+	}
 	for _, s := range cybervault.DeliveryStatuses() {
 		tabs = append(tabs, tab{Name: statusLabel(s), URL: link(string(s)), Current: f.Status == string(s)})
 	}

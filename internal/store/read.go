@@ -77,6 +77,9 @@ func (s *Store) Events(ctx context.Context, q cybervault.EventQuery) (cybervault
 	if !q.Before.IsZero() {
 		c.add("e.id < ?", q.Before.Key())
 	}
+	if q.Unmatched {
+		c.add("e.deliveries = 0")
+	}
 	c.addText(s.dialect, q.Text)
 	return list(ctx, s, "SELECT "+eventColumns+" FROM events e WHERE "+c.String()+" ORDER BY e.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Event, error) { return scanEvent(q.Workspace, scan) })
@@ -135,7 +138,7 @@ func (s *Store) Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cyb
 		}
 	}
 	c.addType("e.type", q.EventType)
-	if err := c.addStatus(q.Status); err != nil {
+	if err := c.addStatus(q.Statuses); err != nil {
 		return cybervault.Page[*cybervault.Delivery]{}, err
 	}
 	c.addSpan("d.id", q.Since, q.Until)
@@ -147,21 +150,26 @@ func (s *Store) Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cyb
 		func(scan func(...any) error) (*cybervault.Delivery, error) { return scanDelivery(q.Workspace, scan) })
 }
 
-// addStatus restricts to a status. All but delivered, the many, are found by an
-// index, if the query says so in the index's own words.
-func (c *condition) addStatus(status cybervault.DeliveryStatus) error {
-	if status == "" {
+// addStatus restricts to some statuses. All but delivered, the many, are found by
+// an index, if the query says so in the index's own words.
+func (c *condition) addStatus(statuses []cybervault.DeliveryStatus) error {
+	if len(statuses) == 0 {
 		return nil
 	}
-	if !slices.Contains(cybervault.DeliveryStatuses(), status) {
-		return cybervault.Invalid("status", "%q is not a delivery status", status)
+	least := int64(statusSkipped)
+	codes := make([]any, len(statuses))
+	for i, status := range statuses {
+		if !slices.Contains(cybervault.DeliveryStatuses(), status) {
+			return cybervault.Invalid("status", "%q is not a delivery status", status)
+		}
+		code := statusCode(status)
+		codes[i], least = code, min(least, code)
 	}
-	switch code := statusCode(status); {
-	case code > statusDelivered:
-		c.add("d.status > 2 AND d.status = ?", code)
-	default:
-		c.add("d.status = ?", code)
+	sql := "d.status IN (?" + strings.Repeat(", ?", len(codes)-1) + ")"
+	if least > statusDelivered {
+		sql = "d.status > 2 AND " + sql
 	}
+	c.add(sql, codes...)
 	return nil
 }
 

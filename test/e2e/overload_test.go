@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cybervault/cybervault/test/testenv"
 )
@@ -187,4 +188,19 @@ func noteAccepted(answer []byte, accepted map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// waitFor asks until it is so; what it saw last is shown when it never is.
+func waitFor(t *testing.T, ask func() (bool, any), what string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		ok, seen := ask()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s, %s: %v", patience, what, seen)
+		}
+	}
 }

@@ -16,7 +16,7 @@ func (f *Fake) Events(_ context.Context, q cybervault.EventQuery) (cybervault.Pa
 	defer f.mu.Unlock()
 	var page cybervault.Page[*cybervault.Event]
 	for _, e := range f.events {
-		if !within(e.ID.Time(), q.Since, q.Until) || q.Type != "" && !cybervault.MatchesEventType(q.Type, e.Type) || !contains(e.Body, q.Text) ||
+		if !within(e.ID.Time(), q.Since, q.Until) || q.Unmatched || q.Type != "" && !cybervault.MatchesEventType(q.Type, e.Type) || !contains(e.Body, q.Text) ||
 			!q.Before.IsZero() && e.ID.Key() >= q.Before.Key() {
 			continue
 		}
@@ -47,7 +47,7 @@ func (f *Fake) Deliveries(_ context.Context, q cybervault.DeliveryQuery) (cyberv
 			!q.Webhook.IsZero() && d.Webhook != q.Webhook,
 			!q.Event.IsZero() && d.Event != q.Event,
 			q.EventType != "" && !cybervault.MatchesEventType(q.EventType, d.EventType),
-			q.Status != "" && d.Status != q.Status,
+			len(q.Statuses) > 0 && !slices.Contains(q.Statuses, d.Status),
 			!q.Before.IsZero() && d.ID.Key() >= q.Before.Key(),
 			q.Text != "" && !contains(f.body(d.Event), q.Text):
 			continue

@@ -20,6 +20,7 @@ func eventListCases() map[string]func(*fixture) {
 		"events/by time":                  eventsByTime,
 		"events/by text":                  eventsByText,
 		"events/by everything at once":    eventsByAll,
+		"events/unmatched":                eventsUnmatched,
 		"events/strangers see none":       eventsForeign,
 		"events/an empty list is no null": eventsEmpty,
 	}
@@ -208,6 +209,13 @@ func eventsByAll(f *fixture) {
 	f.wantEvents(f.T, q, pubs, 0)
 }
 
+func eventsUnmatched(f *fixture) {
+	pubs := f.publishEach(event{}, event{kind: "patch.failed"})
+	f.publish(f.publication(event{}, waiting(f.webhook())), f.publication(event{}, born(f.webhook(), cybervault.DeliverySkipped, "filter")))
+	f.wantEvents(f.T, cybervault.EventQuery{Unmatched: true}, pubs, 1, 0)
+	f.wantEvents(f.T, cybervault.EventQuery{Unmatched: true, Type: "patch.*"}, pubs, 1)
+}
+
 func eventsForeign(f *fixture) {
 	stranger := f.strangersWorkspace()
 	mine, theirs := f.publication(event{}), f.publication(event{ws: stranger})
@@ -279,12 +287,17 @@ func deliveryFilters(f *fixture) {
 	f.wantDeliveries(query{}, ids, 7, 6, 5, 4, 3, 2, 1, 0)
 	f.wantDeliveries(query{Webhook: one.ID}, ids, 5, 3, 2, 0)
 	f.wantDeliveries(query{Webhook: cybervault.MakeID[cybervault.WebhookID](one.ID.Key(), one.ID.Rest()^1)}, ids)
-	f.wantDeliveries(query{Status: cybervault.DeliveryPending}, ids, 6, 3, 2)
-	f.wantDeliveries(query{Status: cybervault.DeliveryHeld}, ids, 4)
-	f.wantDeliveries(query{Status: cybervault.DeliveryDelivered}, ids, 0)
-	f.wantDeliveries(query{Status: cybervault.DeliveryDeadLetter}, ids, 1)
-	f.wantDeliveries(query{Status: cybervault.DeliveryCancelled}, ids, 7)
-	f.wantDeliveries(query{Status: cybervault.DeliverySkipped}, ids, 5)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryPending}}, ids, 6, 3, 2)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryHeld}}, ids, 4)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryDelivered}}, ids, 0)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryDeadLetter}}, ids, 1)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryCancelled}}, ids, 7)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliverySkipped}}, ids, 5)
+	f.wantDeliveries(query{Statuses: []cybervault.DeliveryStatus{cybervault.DeliverySkipped, cybervault.DeliveryDeadLetter}}, ids, 5, 1)
+	undelivered, err := cybervault.ParseDeliveryStatuses(cybervault.UndeliveredStatuses)
+	f.must(err)
+	f.wantDeliveries(query{Statuses: undelivered}, ids, 7, 6, 5, 4, 3, 2, 1)
+	f.wantDeliveries(query{Statuses: undelivered, Webhook: one.ID}, ids, 5, 3, 2)
 	f.wantDeliveries(query{EventType: "threat.*"}, ids, 7, 6, 5, 2, 1, 0)
 	f.wantDeliveries(query{EventType: "threatx.y"}, ids, 4, 3)
 	f.wantDeliveries(query{Text: "mallory_%"}, ids, 2, 1, 0)
@@ -292,7 +305,7 @@ func deliveryFilters(f *fixture) {
 	f.wantDeliveries(query{Since: start.Add(time.Second), Until: start.Add(2 * time.Second)}, ids, 4, 3)
 	f.wantDeliveries(query{Event: first.Event.ID, Webhook: one.ID}, ids, 2, 0)
 	f.wantDeliveries(query{
-		Webhook: one.ID, Event: first.Event.ID, EventType: "threat.*", Status: cybervault.DeliveryDelivered, Text: "MALLORY",
+		Webhook: one.ID, Event: first.Event.ID, EventType: "threat.*", Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryDelivered}, Text: "MALLORY",
 		Since: start, Until: start.Add(time.Second), Before: ids[1], Limit: 1,
 	}, ids, 0)
 	f.wantDeliveries(query{Limit: 3}, ids, 7, 6, 5, 4, 3, 2, 1, 0)
@@ -371,6 +384,6 @@ func deliveriesForeign(f *fixture) {
 }
 
 func deliveriesUnknownStatus(f *fixture) {
-	_, err := f.s.Deliveries(f.Context(), cybervault.DeliveryQuery{Workspace: f.ws, Status: "sleeping"})
+	_, err := f.s.Deliveries(f.Context(), cybervault.DeliveryQuery{Workspace: f.ws, Statuses: []cybervault.DeliveryStatus{cybervault.DeliveryPending, "sleeping"}})
 	f.wantCode(err, cybervault.CodeInvalid)
 }
