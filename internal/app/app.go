@@ -56,6 +56,7 @@ type App struct {
 	router     *router.Router
 	dispatcher *deliver.Dispatcher
 	outbound   *outbound.Client
+	resolver   outbound.Resolver // nil: the system's
 	access     *access.Access
 	changes    *observe.Changes
 	pipeline   *pipeline
@@ -68,10 +69,19 @@ type App struct {
 	stopping   atomic.Bool
 }
 
+// An Option changes what a server is made of, for a program that embeds one.
+type Option func(*App)
+
+// WithResolver has the names of receivers looked up by r instead of the system.
+func WithResolver(r outbound.Resolver) Option { return func(a *App) { a.resolver = r } }
+
 // New opens the store, wires the stages and begins to listen; Run must follow.
 // Everything it opened is closed again when it fails.
-func New(ctx context.Context, cfg config.Config, log *slog.Logger, version string) (_ *App, err error) {
+func New(ctx context.Context, cfg config.Config, log *slog.Logger, version string, options ...Option) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log, changes: &observe.Changes{}}
+	for _, option := range options {
+		option(a)
+	}
 	defer func() {
 		if err != nil {
 			_ = a.closeAll()
@@ -110,7 +120,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if a.pipeline, err = newPipeline(metrics); err != nil {
 		return nil, err
 	}
-	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev})
+	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
 	if a.router, err = router.New(ctx, router.Config{
 		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
 		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,

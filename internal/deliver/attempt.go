@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
@@ -67,24 +66,6 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		l.recorded(result, a, err)
 	}
 	return true
-}
-
-// judge says whether an answer counts as success, by the webhook's own rule.
-func judge(w *cybervault.Webhook, x *cybervault.Exchange) {
-	if x.Failure != "" || w.Accept.Accepts(x.Status) {
-		return
-	}
-	switch {
-	case x.Status >= 300 && x.Status <= 399:
-		x.Failure = cybervault.FailureRedirect
-		x.Error = fmt.Sprintf("answered %d; redirects are never followed: give the webhook the final URL", x.Status)
-	case x.Status >= 200 && x.Status <= 299:
-		x.Failure = cybervault.FailureStatus
-		x.Error = fmt.Sprintf("answered %d; this webhook counts only 200 and 201 as success: change it under Accept", x.Status)
-	default:
-		x.Failure = cybervault.FailureStatus
-		x.Error = fmt.Sprintf("answered %d", x.Status)
-	}
 }
 
 // decide says what becomes of the delivery after an attempt. A test is tried
