@@ -226,7 +226,7 @@ func TestDoTLS(t *testing.T) {
 		{"TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, ca.pem, ""},
 		{"system roots", &tls.Config{Certificates: []tls.Certificate{good}}, "", "authority that is not trusted (issuer CN=Test authority): set ca_certificate"},
 		{"another CA", &tls.Config{Certificates: []tls.Certificate{good}}, other.pem, "not trusted"},
-		{"expired", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "hooks.example.com", time.Now().Add(-time.Hour))}}, ca.pem, "is valid from"},
+		{"expired", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "hooks.example.com", time.Now().Add(-time.Hour))}}, ca.pem, "has expired, at"},
 		{"wrong name", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "else.example.com", soon)}}, ca.pem, "is for else.example.com, not for hooks.example.com"},
 		{"TLS 1.1 only", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, ca.pem, "does not offer TLS 1.2"},
 		{"client certificate, TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, ca.pem, "client certificate"},

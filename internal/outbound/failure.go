@@ -203,9 +203,15 @@ func certificateText(host string, err error) string {
 		return fmt.Sprintf("the certificate is for %s, not for %s", printable(strings.Join(names, ", "), maxErrorText), host)
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		if e.Reason == x509.Expired && e.Cert != nil {
-			return fmt.Sprintf("a certificate of %s (%s) is valid from %s to %s only", host, printable(e.Cert.Subject.String(), maxErrorText),
-				e.Cert.NotBefore.UTC().Format(time.RFC3339), e.Cert.NotAfter.UTC().Format(time.RFC3339))
+		switch {
+		case e.Reason == x509.Expired && e.Cert != nil && strings.Contains(e.Detail, "is before"):
+			return fmt.Sprintf("a certificate of %s (%s) is valid from %s on, not yet: check the clocks of both sides", host,
+				printable(e.Cert.Subject.String(), maxErrorText), e.Cert.NotBefore.UTC().Format(time.RFC3339))
+		case e.Reason == x509.Expired && e.Cert != nil:
+			return fmt.Sprintf("a certificate of %s (%s) has expired, at %s: the receiver is to renew it", host,
+				printable(e.Cert.Subject.String(), maxErrorText), e.Cert.NotAfter.UTC().Format(time.RFC3339))
+		case e.Reason == x509.IncompatibleUsage:
+			return fmt.Sprintf("the certificate of %s is not made for a server: its extended key usage lacks server authentication", host)
 		}
 		return fmt.Sprintf("the certificate of %s is not valid: %s", host, foreign(err))
 	}
