@@ -4,7 +4,11 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/cybervault/cybervault"
 )
 
 // While a reader stays, the write-ahead log can only grow; once it has gone the
@@ -56,6 +60,44 @@ func TestALongLogIsCutDown(t *testing.T) {
 	write()
 	if err := s.tend(true); err != nil {
 		t.Errorf("in passing: %v", err)
+	}
+}
+
+// A search that takes too long ends, and says how to ask for less.
+func TestASearchEndsInTime(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "cybervault.db"), Key: make([]byte, KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	s.patience = time.Nanosecond
+	_, err = s.Deliveries(t.Context(), cybervault.DeliveryQuery{})
+	if cybervault.ErrorCode(err) != cybervault.CodeUnavailable || !strings.Contains(err.Error(), "narrow it") {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// What retention frees inside the file counts as room.
+func TestFreedPagesAreRoom(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "cybervault.db"), Key: make([]byte, KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	write := func(query string) {
+		t.Helper()
+		if err := s.w.do(t.Context(), func(tx transaction) error { return exec(tx, query) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.CheckDisk().Reusable
+	write("CREATE TABLE scratch (b BLOB)")
+	write("INSERT INTO scratch VALUES (zeroblob(3000000))")
+	write("DELETE FROM scratch")
+	if freed := s.CheckDisk().Reusable - before; freed < 2_900_000 || freed > 3_200_000 {
+		t.Errorf("%d bytes were freed by deleting 3,000,000", freed)
 	}
 }
 

@@ -230,8 +230,8 @@ WHERE a.delivery_id = ? AND d.id_rest = ? AND d.workspace_id = ? ORDER BY a.numb
 	return attempts, readError(rows.Err())
 }
 
-// list reads one page: one row more than asked for tells whether more follow.
-func list[T any](ctx context.Context, s *Store, query string, args []any, limit int, scan func(func(...any) error) (T, error)) (cybervault.Page[T], error) {
+// listRows reads one page: one row more than asked for tells whether more follow.
+func listRows[T any](ctx context.Context, s *Store, query string, args []any, limit int, scan func(func(...any) error) (T, error)) (cybervault.Page[T], error) {
 	if limit < 1 || limit > cybervault.MaxPageSize {
 		limit = cybervault.DefaultPageSize
 	}

@@ -55,6 +55,7 @@ type Store struct {
 	disk    *diskGuard // nil on PostgreSQL
 	// overviewRows bounds how many rows of a table an overview counts.
 	overviewRows int64
+	patience     time.Duration // with a page of a list: readPatience
 }
 
 // Open opens the database, brings its schema up to date and starts the writer.
@@ -62,7 +63,7 @@ type Store struct {
 // (PostgreSQL), or whose schema is newer than this program, is an error that
 // says what to do.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}, overviewRows: overviewRows}
+	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}, overviewRows: overviewRows, patience: readPatience}
 	if s.now == nil {
 		s.now = time.Now
 	}
