@@ -92,9 +92,11 @@ func (l *Load) hold(n int64) bool {
 		l.bodies.Add(-n)
 		return false
 	}
-	for most := l.most.Load(); held > most && !l.most.CompareAndSwap(most, held); most = l.most.Load() {
+	for {
+		if most := l.most.Load(); held <= most || l.most.CompareAndSwap(most, held) {
+			return true
+		}
 	}
-	return true
 }
 
 func (l *Load) give(n int64) { l.bodies.Add(-n) }
