@@ -59,6 +59,7 @@ type EventType struct {
 	Name        string          `json:"name"`
 	Severity    Severity        `json:"severity"`
 	Description string          `json:"description"`
+	Core        bool            `json:"core"`    // false for a workspace's own
 	Schema      json.RawMessage `json:"schema"`  // JSON Schema 2020-12 of the envelope's data
 	Example     json.RawMessage `json:"example"` // a data object that validates against Schema
 }

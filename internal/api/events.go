@@ -118,35 +118,6 @@ func aboutListEventDeliveries(rt *route) {
 	rt.answers = []answer{{status: 200, doc: "One page of deliveries.", schema: page}}
 }
 
-func (s *server) listEventTypes(c *call) error {
-	types := s.Catalogue.List(c.workspace())
-	if types == nil {
-		types = []cybervault.EventType{}
-	}
-	return writeJSON(c, http.StatusOK, listJSON[cybervault.EventType]{Data: types})
-}
-
-func aboutListEventTypes(rt *route) {
-	rt.id, rt.tag, rt.summary = "listEventTypes", tagEvents, "List event types"
-	rt.doc = "The whole catalogue at once; next_cursor is always null."
-	rt.answers = []answer{{status: 200, doc: "The event types.", schema: listOf[cybervault.EventType]()}}
-}
-
-func (s *server) getEventType(c *call) error {
-	name := c.r.PathValue("type")
-	t, ok := s.Catalogue.Lookup(c.workspace(), name)
-	if !ok {
-		return notFound("event type", name)
-	}
-	return writeJSON(c, http.StatusOK, t)
-}
-
-func aboutGetEventType(rt *route) {
-	rt.id, rt.tag, rt.summary = "getEventType", tagEvents, "Read one event type"
-	rt.doc = "Severity, description, JSON Schema and example."
-	rt.answers = []answer{{status: 200, doc: "The event type.", schema: of[cybervault.EventType]()}}
-}
-
 // isEventID reports whether a filter means one event rather than a type.
 func isEventID(value string) bool {
 	return strings.HasPrefix(value, cybervault.EventID{}.Prefix())

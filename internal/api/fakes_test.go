@@ -49,26 +49,29 @@ func id[I cybervault.AnyID](n int64) I {
 type fakes struct {
 	mu sync.Mutex
 
-	published []cybervault.PublishRequest
-	publish   func(cybervault.PublishRequest) (cybervault.PublishReceipt, error)
-	change    cybervault.WebhookChange
-	overlap   time.Duration
-	previewed []any
-	testType  string
-	events    cybervault.EventQuery
-	delivs    cybervault.DeliveryQuery
-	more      bool
-	webhooks  []*cybervault.Webhook
-	source    string
-	telemetry string
-	ingest    func(io.Reader) (cybervault.TelemetryReceipt, error)
-	keys      []*cybervault.APIKey
-	fail      error // of every service, but for Authenticate
-	panicking bool
-	attempt   *cybervault.Attempt
-	criteria  cybervault.ReplayCriteria
-	rate      int
-	asked     [2]int64 // the sequence numbers
+	published   []cybervault.PublishRequest
+	publish     func(cybervault.PublishRequest) (cybervault.PublishReceipt, error)
+	change      cybervault.WebhookChange
+	overlap     time.Duration
+	previewed   []any
+	testType    string
+	ownType     cybervault.EventType
+	savedType   cybervault.EventType
+	deletedType string
+	events      cybervault.EventQuery
+	delivs      cybervault.DeliveryQuery
+	more        bool
+	webhooks    []*cybervault.Webhook
+	source      string
+	telemetry   string
+	ingest      func(io.Reader) (cybervault.TelemetryReceipt, error)
+	keys        []*cybervault.APIKey
+	fail        error // of every service, but for Authenticate
+	panicking   bool
+	attempt     *cybervault.Attempt
+	criteria    cybervault.ReplayCriteria
+	rate        int
+	asked       [2]int64 // the sequence numbers
 }
 
 func (f *fakes) check(given cybervault.WorkspaceID) error {
@@ -227,12 +230,27 @@ func (f *fakes) List(cybervault.WorkspaceID) []cybervault.EventType {
 }
 
 func (f *fakes) Lookup(_ cybervault.WorkspaceID, name string) (cybervault.EventType, bool) {
+	if name != "" && name == f.ownType.Name {
+		return f.ownType, true
+	}
 	return threatType(), name == cybervault.EventThreatDetected
+}
+
+func (f *fakes) SaveEventType(_ context.Context, w cybervault.WorkspaceID, t cybervault.EventType) (cybervault.EventType, bool, error) {
+	if f.savedType = t; t.Schema == nil {
+		t.Schema, t.Example = json.RawMessage(`{}`), json.RawMessage(`{}`)
+	}
+	return t, t.Name != cybervault.EventThreatDetected, f.check(w)
+}
+
+func (f *fakes) DeleteEventType(_ context.Context, w cybervault.WorkspaceID, name string) error {
+	f.deletedType = name
+	return f.check(w)
 }
 
 func threatType() cybervault.EventType {
 	return cybervault.EventType{
-		Name: cybervault.EventThreatDetected, Severity: cybervault.SeverityCritical, Description: "The engine flags malicious activity.",
+		Name: cybervault.EventThreatDetected, Severity: cybervault.SeverityCritical, Description: "The engine flags malicious activity.", Core: true,
 		Schema: json.RawMessage(`{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","required":["severity"],
 			"properties":{"severity":{"$ref":"#/$defs/severity"}},"$defs":{"severity":{"enum":["high","critical"]}}}`),
 		Example: json.RawMessage(`{"severity":"critical"}`),

@@ -56,7 +56,7 @@ const (
 // routes lists every call.
 func routes() []route {
 	const (
-		get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+		get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 
 		write  = cybervault.ScopeEventsWrite
 		ingest = cybervault.ScopeTelemetryWrite
@@ -71,6 +71,8 @@ func routes() []route {
 		{method: get, pattern: "/v1/events/{id}/deliveries", scope: read, handle: (*server).listEventDeliveries, about: aboutListEventDeliveries},
 		{method: get, pattern: "/v1/event-types", scope: read, handle: (*server).listEventTypes, about: aboutListEventTypes},
 		{method: get, pattern: "/v1/event-types/{type}", scope: read, handle: (*server).getEventType, about: aboutGetEventType},
+		{method: put, pattern: "/v1/event-types/{type}", scope: admin, handle: (*server).putEventType, about: aboutPutEventType},
+		{method: del, pattern: "/v1/event-types/{type}", scope: admin, handle: (*server).deleteEventType, about: aboutDeleteEventType},
 
 		{method: post, pattern: "/v1/webhooks", scope: admin, handle: (*server).createWebhook, about: aboutCreateWebhook},
 		{method: get, pattern: "/v1/webhooks", scope: read, handle: (*server).listWebhooks, about: aboutListWebhooks},

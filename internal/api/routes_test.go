@@ -16,6 +16,7 @@ func bodies() map[string]string {
 	return map[string]string{
 		"POST /v1/events":               `{"event":"threat.detected","data":{"severity":"critical"}}`,
 		"POST /v1/events/batch":         `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
+		"PUT /v1/event-types/{type}":    `{"severity":"high","description":"A badge was used twice."}`,
 		"POST /v1/webhooks":             `{"url":"https://example.com/in","events":["threat.*"]}`,
 		"PATCH /v1/webhooks/{id}":       `{"status":"disabled"}`,
 		"POST /v1/webhooks/preview":     `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
@@ -46,6 +47,7 @@ func TestEveryCallExists(t *testing.T) {
 	want := strings.Fields(`
 		POST/v1/events:events:write POST/v1/events/batch:events:write GET/v1/events:read GET/v1/events/{id}:read
 		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
+		PUT/v1/event-types/{type}:admin DELETE/v1/event-types/{type}:admin
 		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
 		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin
 		GET/v1/webhooks/{id}/sequence:read POST/v1/webhooks/{id}/replay:admin

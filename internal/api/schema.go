@@ -212,6 +212,7 @@ func fieldDoc(t reflect.Type, f reflect.StructField) string {
 		"UnreadableLine.Line":         "The number of the line, from 1.",
 		"UnreadableLine.Reason":       "What was expected.",
 		"UnreadableLine.Text":         "The line, shortened.",
+		"EventType.Core":              "Whether it is a core type; false for one of the workspace's own.",
 		"EventType.Schema":            "The JSON Schema (2020-12) of the envelope's data.",
 		"EventType.Example":           "A data object that the schema accepts.",
 	}[t.Name()+"."+f.Name]

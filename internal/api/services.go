@@ -72,6 +72,10 @@ type Catalogue interface {
 	// core types only.
 	List(ws cybervault.WorkspaceID) []cybervault.EventType
 	Lookup(ws cybervault.WorkspaceID, name string) (cybervault.EventType, bool)
+	// SaveEventType adds an event type of the workspace's own, or replaces it.
+	SaveEventType(ctx context.Context, ws cybervault.WorkspaceID, t cybervault.EventType) (saved cybervault.EventType, created bool, err error)
+	// DeleteEventType removes one. CodeConflict for a core type.
+	DeleteEventType(ctx context.Context, ws cybervault.WorkspaceID, name string) error
 }
 
 // Telemetry gives raw records to the threat engine.

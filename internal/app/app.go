@@ -112,7 +112,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		}
 	}
 	a.token = a.access.NewDashboardToken()
-	types, err := catalog.New()
+	types, err := catalog.Open(ctx, a.store)
 	if err != nil {
 		return nil, err
 	}

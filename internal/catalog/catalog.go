@@ -1,9 +1,12 @@
 // Package catalog owns the event types: their names, severities, descriptions,
 // JSON Schemas and examples, and the check that an event's data fits its type.
 //
+// Twelve core types come with the program; a workspace adds its own, which the
+// store keeps and this package holds in memory, compiled.
+//
 // It stands at the entrance of the flow: router asks it before an event is
-// stored, api and dashboard show what it lists. It never changes data, keeps
-// nothing, and knows nothing of webhooks or deliveries.
+// stored, api and dashboard show what it lists. It never changes data, and knows
+// nothing of webhooks or deliveries.
 package catalog
 
 import (
@@ -13,6 +16,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -28,10 +33,14 @@ import (
 var files embed.FS
 
 // Catalog holds the event types, with their schemas compiled. It is safe for
-// concurrent use and does not change once it is made.
+// concurrent use.
 type Catalog struct {
 	core  []cybervault.EventType // in the order of the documentation
 	types map[string]*entry      // the core types and the test payload's
+	store Store                  // nil: there are core types only
+
+	changes sync.Mutex // held while one change is stored and made known
+	own     atomic.Pointer[ownTypes]
 }
 
 type entry struct {
@@ -42,12 +51,9 @@ type entry struct {
 // New compiles the embedded schemas. It fails only if the program was built
 // with a broken one.
 func New() (*Catalog, error) {
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft2020)
-	compiler.AssertFormat()
-	compiler.UseLoader(jsonschema.SchemeURLLoader{}) // nothing is ever fetched
-
+	compiler := newCompiler()
 	c := &Catalog{types: map[string]*entry{}}
+	c.own.Store(&ownTypes{})
 	for _, t := range core() {
 		e, err := load(compiler, t)
 		if err != nil {
@@ -62,6 +68,14 @@ func New() (*Catalog, error) {
 	}
 	c.types[e.Name] = e
 	return c, nil
+}
+
+func newCompiler() *jsonschema.Compiler {
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat()
+	compiler.UseLoader(jsonschema.SchemeURLLoader{}) // nothing is ever fetched
+	return compiler
 }
 
 func load(compiler *jsonschema.Compiler, t declaration) (*entry, error) {
@@ -87,7 +101,7 @@ func load(compiler *jsonschema.Compiler, t declaration) (*entry, error) {
 	}
 	return &entry{
 		EventType: cybervault.EventType{
-			Name: t.name, Severity: t.severity, Description: compiled.Description,
+			Name: t.name, Severity: t.severity, Description: compiled.Description, Core: true,
 			Schema: json.RawMessage(schema), Example: json.RawMessage(example),
 		},
 		schema: compiled,
@@ -95,16 +109,31 @@ func load(compiler *jsonschema.Compiler, t declaration) (*entry, error) {
 }
 
 // List returns the event types that the workspace can publish and choose, the
-// twelve core types first, in the order of the documentation. The test
-// payload's type is not among them. The JSON in them is shared: read only.
-func (c *Catalog) List(_ cybervault.WorkspaceID) []cybervault.EventType {
-	return slices.Clone(c.core)
+// twelve core types first, in the order of the documentation, then its own by
+// name. The test payload's type is not among them. The JSON in them is shared:
+// read only.
+func (c *Catalog) List(ws cybervault.WorkspaceID) []cybervault.EventType {
+	list := slices.Clone(c.core)
+	for _, e := range c.own.Load().of(ws) {
+		list = append(list, e.EventType)
+	}
+	slices.SortFunc(list[len(c.core):], func(a, b cybervault.EventType) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// entry finds a type of the workspace.
+func (c *Catalog) entry(ws cybervault.WorkspaceID, name string) (*entry, bool) {
+	if e, ok := c.types[name]; ok {
+		return e, true
+	}
+	e, ok := c.own.Load().of(ws)[name]
+	return e, ok
 }
 
 // Lookup returns the event type of that name, the test payload's included, and
 // whether the workspace knows it. The JSON in it is shared: read only.
-func (c *Catalog) Lookup(_ cybervault.WorkspaceID, name string) (cybervault.EventType, bool) {
-	e, ok := c.types[name]
+func (c *Catalog) Lookup(ws cybervault.WorkspaceID, name string) (cybervault.EventType, bool) {
+	e, ok := c.entry(ws, name)
 	if !ok {
 		return cybervault.EventType{}, false
 	}
@@ -131,11 +160,15 @@ func (c *Catalog) Severity(name string) cybervault.Severity {
 // 2.3: readers disagree about them), and must respect MaxDepth,
 // MaxNumberBytes and MaxNumberExponent. Fields that the schema does not name
 // are always welcome. How long data may be is the caller's to check.
-func (c *Catalog) Validate(_ cybervault.WorkspaceID, name string, data []byte) error {
-	e, ok := c.types[name]
+func (c *Catalog) Validate(ws cybervault.WorkspaceID, name string, data []byte) error {
+	e, ok := c.entry(ws, name)
 	if !ok {
-		return c.unknownType(name)
+		return c.unknownType(ws, name)
 	}
+	return e.validate(data)
+}
+
+func (e *entry) validate(data []byte) error {
 	value, err := decode(data)
 	if err != nil {
 		return err
@@ -147,27 +180,27 @@ func (c *Catalog) Validate(_ cybervault.WorkspaceID, name string, data []byte) e
 }
 
 // unknownType names the types that were probably meant.
-func (c *Catalog) unknownType(name string) error {
+func (c *Catalog) unknownType(ws cybervault.WorkspaceID, name string) error {
 	const where = "GET /v1/event-types lists all of them"
 	if name == "" {
 		return cybervault.Invalid("event", "is missing: give an event type such as %q; %s", cybervault.EventThreatDetected, where)
 	}
-	if near := c.near(name); len(near) > 0 {
+	if near := c.near(ws, name); len(near) > 0 {
 		return cybervault.Invalid("event", "%s is not an event type: did you mean %s? %s", quote(name), strings.Join(near, " or "), where)
 	}
 	return cybervault.Invalid("event", "%s is not an event type; %s", quote(name), where)
 }
 
-// near returns up to three core types, quoted, whose names differ from name by
-// a slip of the keyboard, or share its namespace.
-func (c *Catalog) near(name string) []string {
+// near returns up to three types, quoted, whose names differ from name by a slip
+// of the keyboard, or share its namespace.
+func (c *Catalog) near(ws cybervault.WorkspaceID, name string) []string {
 	const most = 3
 	if len(name) > cybervault.MaxIdempotencyKeyBytes { // no slip of the keyboard
 		return nil
 	}
 	lower := strings.ToLower(strings.NewReplacer("_", ".", "-", ".", " ", ".", "/", ".").Replace(name))
 	var slips, siblings []string
-	for _, t := range c.core {
+	for _, t := range c.List(ws) {
 		if distance(lower, t.Name) <= 1+len(t.Name)/6 {
 			slips = append(slips, quote(t.Name))
 		}

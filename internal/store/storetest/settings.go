@@ -22,6 +22,7 @@ func settingsCases() map[string]func(*fixture) {
 		"webhooks/what is refused":      webhookRefused,
 		"webhooks/the wrong key":        wrongKey,
 		"webhooks/health":               webhookHealth,
+		"event types":                   eventTypes,
 		"keys/every field":              keyFields,
 		"keys/revoked":                  keyRevoked,
 		"keys/of the same value":        keyTwice,
