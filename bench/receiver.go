@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/cybervault/cybervault"
 )
 
 // ReceiverMarker precedes the address in the line that Receiver prints.
@@ -19,7 +22,7 @@ const ReceiverMarker = "receiver listening on "
 // received is what the receiver has counted since the last reset.
 type received struct {
 	Requests  int             `json:"requests"`
-	Distinct  int             `json:"distinct"` // by webhook-id
+	Distinct  int             `json:"distinct"` // by delivery
 	Latencies []time.Duration `json:"latencies"`
 }
 
@@ -30,7 +33,7 @@ var sentAt = []byte(`"sent_at":`)
 // it shares the machine with what is measured.
 type receiver struct {
 	mu       sync.Mutex
-	seen     map[string]struct{}
+	seen     map[cybervault.UUID]struct{}
 	requests int
 	lat      []time.Duration
 }
@@ -54,14 +57,36 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			latency = time.Duration(now - at)
 		}
 	}
+	id := deliveryID(req.Header["X-Cybervault-Delivery"])
 	r.mu.Lock()
 	r.requests++
-	r.seen[req.Header.Get("Webhook-Id")] = struct{}{}
+	r.seen[id] = struct{}{}
 	if latency >= 0 {
 		r.lat = append(r.lat, latency)
 	}
 	r.mu.Unlock()
 	w.WriteHeader(http.StatusOK)
+}
+
+// deliveryID reads the id in its header; zero for what is none. It costs less
+// than the text does as the key of a map.
+func deliveryID(header []string) (id cybervault.UUID) {
+	const prefix = "dlv_"
+	if len(header) != 1 || len(header[0]) != len(prefix)+36 {
+		return id
+	}
+	var digits [32]byte
+	n := 0
+	for i := len(prefix); i < len(header[0]) && n < len(digits); i++ {
+		if c := header[0][i]; c != '-' {
+			digits[n] = c
+			n++
+		}
+	}
+	if _, err := hex.Decode(id[:], digits[:]); err != nil {
+		return cybervault.UUID{}
+	}
+	return id
 }
 
 func (r *receiver) stats(w http.ResponseWriter, _ *http.Request) {
@@ -78,18 +103,28 @@ func (r *receiver) count(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprint(w, len(r.seen))
 }
 
-func (r *receiver) reset(http.ResponseWriter, *http.Request) {
+// reset forgets everything, and makes room for what is expected, so that the
+// map does not grow while somebody measures.
+func (r *receiver) reset(_ http.ResponseWriter, req *http.Request) {
+	expect, _ := strconv.Atoi(req.URL.Query().Get("expect"))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen, r.requests, r.lat = map[string]struct{}{}, 0, nil
+	r.seen, r.requests, r.lat = make(map[cybervault.UUID]struct{}, max(expect, 0)), 0, nil
+}
+
+// stall never answers: it holds the request until the client gives up.
+func stall(_ http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	<-req.Context().Done()
 }
 
 // Receiver runs the receiver of the benchmarks on a free loopback port until
 // ctx ends, and prints the address to out.
 func Receiver(ctx context.Context, out io.Writer) error {
-	r := &receiver{seen: map[string]struct{}{}}
+	r := &receiver{seen: map[cybervault.UUID]struct{}{}}
 	mux := http.NewServeMux()
 	mux.Handle("POST /hook", r)
+	mux.HandleFunc("POST /stall", stall)
 	mux.HandleFunc("GET /stats", r.stats)
 	mux.HandleFunc("GET /count", r.count)
 	mux.HandleFunc("POST /reset", r.reset)

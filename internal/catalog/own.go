@@ -9,6 +9,8 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/cybervault/cybervault"
 )
 
@@ -55,10 +57,14 @@ func Open(ctx context.Context, store Store) (*Catalog, error) {
 		return nil, err
 	}
 	own := &ownTypes{workspaces: map[cybervault.WorkspaceID]map[string]*entry{}}
+	seen := map[string]*jsonschema.Schema{}
 	for _, t := range stored {
-		compiled, err := compile(t.Schema)
-		if err != nil {
-			return nil, fmt.Errorf("catalog: the stored event type %s of %s: %w", t.Name, t.Workspace, err)
+		compiled := seen[string(t.Schema)]
+		if compiled == nil {
+			if compiled, err = compile(t.Schema); err != nil {
+				return nil, fmt.Errorf("catalog: the stored event type %s of %s: %w", t.Name, t.Workspace, err)
+			}
+			seen[string(t.Schema)] = compiled
 		}
 		if own.workspaces[t.Workspace] == nil {
 			own.workspaces[t.Workspace] = map[string]*entry{}
@@ -88,14 +94,17 @@ func (c *Catalog) SaveEventType(ctx context.Context, ws cybervault.WorkspaceID, 
 	if !known && len(own.of(ws)) >= cybervault.MaxEventTypesPerWorkspace {
 		return saved, false, cybervault.Errorf(cybervault.CodeConflict, "the workspace has %d event types of its own, the most it can have: delete one first", len(own.of(ws)))
 	}
-	bytes := e.size()
+	total := e.size()
 	for _, other := range own.of(ws) {
 		if other != before {
-			bytes += other.size()
+			total += other.size()
+		}
+		if bytes.Equal(other.Schema, e.Schema) {
+			e.Schema, e.schema = other.Schema, other.schema // types are often made in the same way, and a compiled schema is large
 		}
 	}
-	if bytes > cybervault.MaxEventTypesBytes {
-		return saved, false, cybervault.Errorf(cybervault.CodeConflict, "the schemas and examples of the workspace's event types would be %d bytes long together, more than %d: shorten or delete some", bytes, cybervault.MaxEventTypesBytes)
+	if total > cybervault.MaxEventTypesBytes {
+		return saved, false, cybervault.Errorf(cybervault.CodeConflict, "the schemas and examples of the workspace's event types would be %d bytes long together, more than %d: shorten or delete some", total, cybervault.MaxEventTypesBytes)
 	}
 	if err := c.store.SaveEventType(ctx, &cybervault.OwnEventType{Workspace: ws, EventType: e.EventType}); err != nil {
 		return saved, false, err

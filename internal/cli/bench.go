@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cybervault/cybervault/bench"
+	"github.com/cybervault/cybervault/internal/store"
 )
 
 func newBench(env *Env) *cobra.Command {
@@ -23,73 +26,101 @@ ratios, since absolute figures are those of the machine and the moment.`,
 }
 
 func newBenchDeliver(env *Env) *cobra.Command {
-	var o bench.DeliverOptions
+	var o bench.Options
 	var asJSON bool
-	var databaseURL, profile string
+	var names, databaseURL, profile string
 	cmd := &cobra.Command{
 		Use: "deliver", Args: cobra.NoArgs,
-		Short: "Deliveries a second to one receiver, against a bare net/http client",
+		Short: "Deliveries a second, against a bare net/http client",
+		Long:  "Runs scenarios, one after the other, each on a server and a database of its own:\n\n" + listScenarios() + "\nWith --json each report is one line.",
+		Example: `  cybervault bench deliver
+  cybervault bench deliver --scenario batch,light --json
+  cybervault bench deliver --scenario all --database-url postgres://…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for name, n := range map[string]int{"--events": o.Events, "--rounds": o.Rounds, "--batch": o.Batch, "--publishers": o.Publishers} {
-				if n < 1 || n > 10_000_000 {
-					return usagef("%s %d: give a number from 1 to 10000000", name, n)
-				}
+			scenarios, err := bench.Named(names)
+			if err != nil {
+				return usagef("--scenario: %s", err)
 			}
-			if o.Batch > 1000 {
-				return usagef("--batch %d: a publish call carries at most 1000 events", o.Batch)
+			if err := checkBench(&o); err != nil {
+				return err
 			}
-			if o.Light < time.Second || o.Light > time.Hour {
-				return usagef("--light %s: give a time from 1s to 1h", o.Light)
-			}
+			o.Store, o.Progress = "sqlite", env.Stderr
 			if databaseURL != "" {
-				o.ServeArgs = []string{"--database-url", databaseURL}
+				o.Store, o.Scratch = "postgres", scratch(databaseURL)
 			}
 			if profile != "" {
 				o.ServeArgs = append(o.ServeArgs, "--cpu-profile", profile)
 			}
-			o.Progress = env.Stderr
-			report, err := bench.Deliver(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			if asJSON {
+			for _, s := range scenarios {
+				report, err := bench.Deliver(cmd.Context(), s, o)
+				if err != nil {
+					return err
+				}
+				if !asJSON {
+					printBench(env, report)
+					continue
+				}
 				raw, err := json.Marshal(report)
 				if err != nil {
 					return fmt.Errorf("encode the report: %w", err)
 				}
-				return printLine(env.Stdout, raw)
+				if err := printLine(env.Stdout, raw); err != nil {
+					return err
+				}
 			}
-			printDeliver(env, report)
 			return nil
 		},
 	}
 	flags := cmd.Flags()
+	flags.StringVar(&names, "scenario", "batch", "scenarios to run, with commas between them, or all")
 	flags.IntVar(&o.Events, "events", 30_000, "events to publish in each round")
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds, each with its own reference; medians are reported")
-	flags.IntVar(&o.Batch, "batch", 100, "events that one publish call carries")
-	flags.IntVar(&o.Publishers, "publishers", 4, "connections that publish")
+	flags.IntVar(&o.Batch, "batch", 100, "events that one publish call carries, where they are not published alone")
+	flags.IntVar(&o.Publishers, "publishers", 4, "connections that publish, where events are not published alone")
 	flags.DurationVar(&o.Light, "light", 10*time.Second, "how long the light load of 100 events/s lasts")
-	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite")
+	flags.DurationVar(&o.Reference, "reference", 3*time.Second, "how long the bare client runs in each round")
+	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite, in a schema that is removed afterwards")
 	flags.StringVar(&profile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof")
-	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	flags.BoolVar(&asJSON, "json", false, "print the reports as JSON, a line each")
 	return cmd
 }
 
-func printDeliver(env *Env, r *bench.DeliverReport) {
-	p := colours(env, env.Stdout)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(env.Stdout, "%-34s %s\n", name, fmt.Sprintf(format, args...))
+func listScenarios() string {
+	var b strings.Builder
+	for _, s := range bench.Scenarios() {
+		fmt.Fprintf(&b, "  %-10s %s\n", s.Name, s.About)
 	}
-	row("machine", "%s, %d cores, %s, %s", r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Date)
-	row("store, event size", "%s, %d bytes", r.Store, r.EventBytes)
-	row("bare net/http client", "%.0f/s at concurrency %d", r.ReferencePerS, r.ReferenceAt)
-	row("delivered and logged", "%.0f/s", r.DeliveredPerS)
-	row("ratio", "%s", p.bold(fmt.Sprintf("%.2f", r.Ratio)))
-	row("processor time for one delivery", "%.0f µs (bare client: %.0f µs)", r.CPUPerDelivery, r.ReferenceCPU)
-	row("memory of the server", "%.0f MB", r.RSS)
-	row("publish answered", "p50 %.1f ms, p99 %.1f ms at %d events/s", r.PublishAck.P50, r.PublishAck.P99, r.LightPerS)
-	row("publish to receiver", "p50 %.1f ms, p99 %.1f ms at %d events/s", r.Latency.P50, r.Latency.P99, r.LightPerS)
-	row("lost, duplicates", "%d, %d", r.Lost, r.Duplicates)
+	return b.String()
+}
+
+func checkBench(o *bench.Options) error {
+	for name, n := range map[string]int{"--events": o.Events, "--rounds": o.Rounds, "--batch": o.Batch, "--publishers": o.Publishers} {
+		if n < 1 || n > 10_000_000 {
+			return usagef("%s %d: give a number from 1 to 10000000", name, n)
+		}
+	}
+	if o.Batch > 1000 {
+		return usagef("--batch %d: a publish call carries at most 1000 events", o.Batch)
+	}
+	if o.Light < time.Second || o.Light > time.Hour {
+		return usagef("--light %s: give a time from 1s to 1h", o.Light)
+	}
+	if o.Reference < 30*time.Millisecond || o.Reference > time.Hour {
+		return usagef("--reference %s: give a time from 30ms to 1h", o.Reference)
+	}
+	return nil
+}
+
+// scratch makes schemas of their own for the servers of a benchmark.
+func scratch(databaseURL string) func(context.Context) ([]string, func(), error) {
+	return func(ctx context.Context) ([]string, func(), error) {
+		own, remove, err := store.Scratch(ctx, databaseURL)
+		if err != nil {
+			return nil, nil, err
+		}
+		// The run may be over because it was broken off.
+		return []string{"--database-url", own}, func() { _ = remove(context.WithoutCancel(ctx)) }, nil
+	}
 }
 
 func newBenchReceiver(env *Env) *cobra.Command {

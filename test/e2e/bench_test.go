@@ -7,48 +7,62 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cybervault/cybervault/bench"
 	"github.com/cybervault/cybervault/test/testenv"
 )
 
-// The benchmark runs end to end and its ledger is right; how fast it was is
+// benchFlags make a scenario as small as it can be.
+var benchFlags = []string{"--json", "--events", "300", "--rounds", "2", "--light", "1s", "--reference", "60ms"}
+
+// Every scenario runs end to end and its ledger is right; how fast it was is
 // nobody's failure.
 func TestBenchDeliver(t *testing.T) {
 	t.Parallel()
+	for _, s := range bench.Scenarios() {
+		t.Run(s.Name, func(t *testing.T) {
+			report := runBench(t, s.Name)
+			if report.Scenario != s.Name || report.About != s.About || report.Store != "sqlite" || report.EventBytes < 500 || report.EventBytes > 700 || report.Webhooks < 1 ||
+				report.Machine.Cores < 1 {
+				t.Errorf("what was measured is not said: %+v", report)
+			}
+			if report.Lost != 0 || report.Duplicates != 0 || !report.AllRecorded {
+				t.Errorf("the ledger: %d lost, %d duplicates, all recorded: %v", report.Lost, report.Duplicates, report.AllRecorded)
+			}
+			if report.DeliveredPerS <= 0 || report.CPUPerDelivery <= 0 || report.RSS <= 0 {
+				t.Errorf("a figure is missing: %+v", report)
+			}
+			if check, ok := benchChecks[s.Name]; ok {
+				check(t, report)
+			} else if len(report.Ratios) != 2 || len(report.Rates) != 2 || len(report.References) != 2 || report.ReferencePerS <= 0 || report.Ratio <= 0 || report.ReferenceAt < 16 {
+				t.Errorf("the rounds: %+v", report)
+			}
+		})
+	}
+}
+
+// benchChecks look at what scenarios report in a form of their own.
+var benchChecks = map[string]func(*testing.T, *bench.Report){
+	"light": func(t *testing.T, r *bench.Report) {
+		if r.Events != 100 || r.PublishAck == nil || r.PublishAck.P50 <= 0 || r.PublishAck.P99 < r.PublishAck.P50 ||
+			r.Latency == nil || r.Latency.P50 <= 0 || r.Latency.P99 < r.Latency.P50 {
+			t.Errorf("the times: %+v, %+v", r.PublishAck, r.Latency)
+		}
+	},
+}
+
+func runBench(t *testing.T, scenario string) *bench.Report {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, testenv.Binary(t), "bench", "deliver", "--json", "--events", "500", "--rounds", "1", "--light", "1s")
+	cmd := exec.CommandContext(ctx, testenv.Binary(t), append([]string{"bench", "deliver", "--scenario", scenario}, benchFlags...)...)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("bench deliver: %v\n%s", err, out)
+		t.Fatalf("bench deliver --scenario %s: %v\n%s", scenario, err, out)
 	}
-	var report struct {
-		Store         string  `json:"store"`
-		EventBytes    int     `json:"event_bytes"`
-		ReferencePerS float64 `json:"reference_per_s"`
-		DeliveredPerS float64 `json:"delivered_per_s"`
-		Ratio         float64 `json:"ratio"`
-		PublishAck    struct {
-			P50 float64 `json:"p50"`
-			P99 float64 `json:"p99"`
-		} `json:"publish_ack_ms"`
-		Latency struct {
-			P50 float64 `json:"p50"`
-		} `json:"latency_ms"`
-		CPU        float64 `json:"cpu_us_per_delivery"`
-		RSS        float64 `json:"rss_mb"`
-		Lost       *int    `json:"lost"`
-		Duplicates *int    `json:"duplicates"`
-		Recorded   bool    `json:"all_recorded"`
-	}
-	if err := json.Unmarshal(out, &report); err != nil {
+	report := &bench.Report{}
+	if err := json.Unmarshal(out, report); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if report.Lost == nil || *report.Lost != 0 || report.Duplicates == nil || *report.Duplicates != 0 || !report.Recorded {
-		t.Errorf("the ledger: %s", out)
-	}
-	if report.Store != "sqlite" || report.EventBytes < 500 || report.EventBytes > 700 || report.ReferencePerS <= 0 || report.DeliveredPerS <= 0 || report.Ratio <= 0 ||
-		report.PublishAck.P50 <= 0 || report.PublishAck.P99 < report.PublishAck.P50 || report.Latency.P50 <= 0 || report.CPU <= 0 || report.RSS <= 0 {
-		t.Errorf("a figure is missing: %s", out)
-	}
+	return report
 }
