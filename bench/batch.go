@@ -33,5 +33,5 @@ func (b *bench) plain(ctx context.Context, types, fanout, batch, connections int
 	if l.types, err = s.setUp(ctx, types, fanout, nil); err != nil {
 		return err
 	}
-	return s.compare(ctx, l)
+	return s.compare(ctx, l, b.newBare(), &b.report.Figures)
 }

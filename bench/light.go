@@ -58,7 +58,7 @@ func (s *site) light(ctx context.Context, l *load) error {
 	}
 	ack, latency := quantiles(acks), quantiles(got.Latencies)
 	r.PublishAck, r.Latency = &ack, &latency
-	s.finish()
+	r.RSS = s.memory()
 	return s.b.tally(ctx, n)
 }
 

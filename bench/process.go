@@ -89,6 +89,12 @@ func (c *child) usage() (cpu time.Duration, rss int64) {
 	return 0, 0
 }
 
+// memory is the resident memory of the server, in MB.
+func (s *site) memory() float64 {
+	_, rss := s.server.usage()
+	return float64(rss) / (1 << 20)
+}
+
 // tail keeps the last lines of a child's output.
 type tail struct {
 	mu    sync.Mutex

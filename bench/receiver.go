@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,26 @@ type received struct {
 	Requests  int             `json:"requests"`
 	Distinct  int             `json:"distinct"` // by delivery
 	Latencies []time.Duration `json:"latencies"`
+	Protocol  string          `json:"protocol"` // of the last request
+}
+
+// The protocols that a receiver over TLS can speak.
+const (
+	ProtocolHTTP1 = "http/1.1"
+	ProtocolHTTP2 = "h2"
+)
+
+// ReceiverTLS makes a receiver take deliveries over TLS too.
+type ReceiverTLS struct {
+	Protocol    string // ProtocolHTTP1 or ProtocolHTTP2
+	Certificate tls.Certificate
+	CA          []byte // PEM of who signed it
+}
+
+// secureAddress is where a receiver takes deliveries over TLS.
+type secureAddress struct {
+	Address string `json:"address"`
+	CA      string `json:"ca"`
 }
 
 // sentAt precedes the moment of publishing, in Unix nanoseconds, in a body.
@@ -36,6 +57,7 @@ type receiver struct {
 	seen     map[cybervault.UUID]struct{}
 	requests int
 	lat      []time.Duration
+	protocol string
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -61,6 +83,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.requests++
 	r.seen[id] = struct{}{}
+	r.protocol = req.Proto
 	if latency >= 0 {
 		r.lat = append(r.lat, latency)
 	}
@@ -92,7 +115,7 @@ func deliveryID(header []string) (id cybervault.UUID) {
 func (r *receiver) stats(w http.ResponseWriter, _ *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := json.NewEncoder(w).Encode(received{Requests: r.requests, Distinct: len(r.seen), Latencies: r.lat}); err != nil {
+	if err := json.NewEncoder(w).Encode(received{Requests: r.requests, Distinct: len(r.seen), Latencies: r.lat, Protocol: r.protocol}); err != nil {
 		panic(http.ErrAbortHandler) // the load is told by a broken answer
 	}
 }
@@ -119,8 +142,9 @@ func stall(_ http.ResponseWriter, req *http.Request) {
 }
 
 // Receiver runs the receiver of the benchmarks on a free loopback port until
-// ctx ends, and prints the address to out.
-func Receiver(ctx context.Context, out io.Writer) error {
+// ctx ends, and prints the address to out. With secure it takes deliveries on
+// another port over TLS, of which GET /tls tells.
+func Receiver(ctx context.Context, out io.Writer, secure *ReceiverTLS) error {
 	r := &receiver{seen: map[cybervault.UUID]struct{}{}}
 	mux := http.NewServeMux()
 	mux.Handle("POST /hook", r)
@@ -128,18 +152,54 @@ func Receiver(ctx context.Context, out io.Writer) error {
 	mux.HandleFunc("GET /stats", r.stats)
 	mux.HandleFunc("GET /count", r.count)
 	mux.HandleFunc("POST /reset", r.reset)
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+	failed := make(chan error, 2)
+	serve := func(listener net.Listener) {
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+		if listener, ok := listener.(tlsListener); ok {
+			server.TLSConfig = listener.config
+			failed <- server.ServeTLS(listener.Listener, "", "")
+			return
+		}
+		failed <- server.Serve(listener)
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if _, err := fmt.Fprintln(out, ReceiverMarker+listener.Addr().String()); err != nil {
+	plain, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = plain.Close() }()
+	if secure != nil {
+		inner, err := listen(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = inner.Close() }()
+		mux.HandleFunc("GET /tls", func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(secureAddress{inner.Addr().String(), string(secure.CA)})
+		})
+		go serve(tlsListener{inner, &tls.Config{Certificates: []tls.Certificate{secure.Certificate}, NextProtos: []string{secure.Protocol}, MinVersion: tls.VersionTLS12}})
+	}
+	go serve(plain)
+	if _, err := fmt.Fprintln(out, ReceiverMarker+plain.Addr().String()); err != nil {
 		return fmt.Errorf("print the address: %w", err)
 	}
-	if err := server.Serve(listener); ctx.Err() == nil {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
 	}
-	return nil
+}
+
+// tlsListener is a listener whose connections are to speak TLS.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+func listen(ctx context.Context) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
 }

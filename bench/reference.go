@@ -20,9 +20,6 @@ type pace struct {
 	cpu  float64 // processor time of one, in µs
 }
 
-// comparison is one round of a scenario beside its reference.
-type comparison struct{ reference, own pace }
-
 // bare is a net/http client that signs and posts the same bodies as the server,
 // over connections kept alive: it stores nothing, retries nothing, logs nothing.
 type bare struct {
@@ -32,7 +29,7 @@ type bare struct {
 }
 
 func (b *bench) newBare() *bare {
-	return &bare{url: "http://" + b.recv.address + "/hook", transport: func(concurrency int) *http.Transport {
+	return &bare{url: b.hookURL(), transport: func(concurrency int) *http.Transport {
 		return &http.Transport{MaxIdleConnsPerHost: concurrency, MaxIdleConns: concurrency, DisableCompression: true}
 	}}
 }

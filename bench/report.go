@@ -1,7 +1,23 @@
 package bench
 
-// Report is what a scenario found. Rates are of deliveries; ratio is the median
-// of the ratios of the rounds.
+// Figures are rates and what goes with them. Rates are of deliveries; each is the
+// median of the rounds, and ratio the median of the ratios of the rounds.
+type Figures struct {
+	ReferencePerS  float64   `json:"reference_per_s,omitempty"`
+	ReferenceAt    int       `json:"reference_concurrency,omitempty"`
+	References     []float64 `json:"references_per_s,omitempty"`
+	DeliveredPerS  float64   `json:"delivered_per_s"`
+	Rates          []float64 `json:"rates_per_s,omitempty"`
+	Ratio          float64   `json:"ratio,omitempty"`
+	Ratios         []float64 `json:"ratios,omitempty"`
+	CPUPerDelivery float64   `json:"cpu_us_per_delivery"` // of the server process
+	ReferenceCPU   float64   `json:"reference_cpu_us_per_delivery,omitempty"`
+	RSS            float64   `json:"rss_mb"` // of the server at the end
+
+	cpus, referenceCPUs []float64
+}
+
+// Report is what a scenario found.
 type Report struct {
 	Scenario string  `json:"scenario"`
 	About    string  `json:"about"`
@@ -15,24 +31,32 @@ type Report struct {
 	Batch      int `json:"batch"` // events a publish call carries
 	Publishers int `json:"publishers"`
 
-	ReferencePerS  float64   `json:"reference_per_s,omitempty"`
-	ReferenceAt    int       `json:"reference_concurrency,omitempty"`
-	References     []float64 `json:"references_per_s,omitempty"`
-	DeliveredPerS  float64   `json:"delivered_per_s"`
-	Rates          []float64 `json:"rates_per_s,omitempty"`
-	Ratio          float64   `json:"ratio,omitempty"`
-	Ratios         []float64 `json:"ratios,omitempty"`
-	CPUPerDelivery float64   `json:"cpu_us_per_delivery"` // of the server process
-	ReferenceCPU   float64   `json:"reference_cpu_us_per_delivery,omitempty"`
-	RSS            float64   `json:"rss_mb"` // of the server at the end
+	Figures
+	Parts []Part `json:"parts,omitempty"` // what a scenario sets side by side
 
 	LightPerS  int        `json:"light_events_per_s,omitempty"`
 	PublishAck *Quantiles `json:"publish_ack_ms,omitempty"`
 	Latency    *Quantiles `json:"latency_ms,omitempty"` // from before the publish call to the receiver
 
+	// Kept is the rate in trouble as a share of the rate without: of the
+	// webhooks that answer, of a full store, beside a backlog.
+	Kept  float64   `json:"kept,omitempty"`
+	Keeps []float64 `json:"keeps,omitempty"` // of each round
+
+	MostTo100 float64 `json:"ratio_10000_to_100,omitempty"`
+
 	Lost        int  `json:"lost"`
 	Duplicates  int  `json:"duplicates"`
 	AllRecorded bool `json:"all_recorded"` // the log had every attempt at the end of each round
+}
+
+// Part is one of several things that a scenario sets side by side.
+type Part struct {
+	Name         string  `json:"name"`
+	Webhooks     int     `json:"webhooks"`
+	CreatedPerS  float64 `json:"webhooks_created_per_s,omitempty"`
+	ProtocolUsed string  `json:"protocol,omitempty"`
+	Figures
 }
 
 func newReport(s Scenario, o Options) *Report {
@@ -42,15 +66,26 @@ func newReport(s Scenario, o Options) *Report {
 	}
 }
 
-// compared puts what the rounds of a scenario and its reference came to.
-func (r *Report) compared(rounds []comparison) {
-	var cpus, referenceCPUs []float64
-	for _, c := range rounds {
-		r.References = append(r.References, c.reference.rate)
-		r.Rates = append(r.Rates, c.own.rate)
-		r.Ratios = append(r.Ratios, c.own.rate/c.reference.rate)
-		cpus, referenceCPUs = append(cpus, c.own.cpu), append(referenceCPUs, c.reference.cpu)
+// add puts what one round came to, beside its reference.
+func (f *Figures) add(reference, own pace) {
+	f.References, f.Rates, f.Ratios = append(f.References, reference.rate), append(f.Rates, own.rate), append(f.Ratios, own.rate/reference.rate)
+	f.cpus, f.referenceCPUs = append(f.cpus, own.cpu), append(f.referenceCPUs, reference.cpu)
+}
+
+// finish makes the medians of the rounds.
+func (f *Figures) finish(reference *bare, s *site) {
+	f.ReferenceAt = reference.at
+	f.ReferencePerS, f.DeliveredPerS, f.Ratio = median(f.References), median(f.Rates), median(f.Ratios)
+	f.CPUPerDelivery, f.ReferenceCPU = median(f.cpus), median(f.referenceCPUs)
+	f.RSS = s.memory()
+}
+
+// keep sets two parts side by side, round by round.
+func (r *Report) keep(without, with *Part) {
+	for i := range with.Rates {
+		r.Keeps = append(r.Keeps, with.Rates[i]/without.Rates[i])
 	}
-	r.ReferencePerS, r.DeliveredPerS, r.Ratio = median(r.References), median(r.Rates), median(r.Ratios)
-	r.CPUPerDelivery, r.ReferenceCPU = median(cpus), median(referenceCPUs)
+	r.Kept = median(r.Keeps)
+	r.Figures = with.Figures
+	r.Parts = []Part{*without, *with}
 }

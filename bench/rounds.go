@@ -44,39 +44,23 @@ func (s *site) round(ctx context.Context, l *load, n int) (pace, error) {
 }
 
 // compare runs rounds of a load, the bare client before each.
-func (s *site) compare(ctx context.Context, l *load) error {
+func (s *site) compare(ctx context.Context, l *load, reference *bare, figures *Figures) error {
 	s.b.say("warming up")
 	if err := s.warmUp(ctx, l); err != nil {
 		return err
 	}
-	reference := s.b.newBare()
 	reference.tune(ctx, s.b.o.Reference/3)
-	rounds, err := s.compareWith(ctx, l, reference)
-	if err != nil {
-		return err
-	}
-	s.b.report.ReferenceAt = reference.at
-	s.b.report.compared(rounds)
-	s.finish()
-	return nil
-}
-
-func (s *site) compareWith(ctx context.Context, l *load, reference *bare) (rounds []comparison, err error) {
 	for i := range s.b.o.Rounds {
-		c := comparison{reference: reference.run(ctx, reference.at, s.b.o.Reference)}
-		if c.own, err = s.round(ctx, l, l.whole(s.b.o.Events)); err != nil {
-			return nil, err
+		beside := reference.run(ctx, reference.at, s.b.o.Reference)
+		own, err := s.round(ctx, l, l.whole(s.b.o.Events))
+		if err != nil {
+			return err
 		}
-		s.b.say("round %d: bare client %.0f/s, CyberVault %.0f/s, ratio %.2f", i+1, c.reference.rate, c.own.rate, c.own.rate/c.reference.rate)
-		rounds = append(rounds, c)
+		figures.add(beside, own)
+		s.b.say("round %d: bare client %.0f/s, CyberVault %.0f/s, ratio %.2f", i+1, beside.rate, own.rate, own.rate/beside.rate)
 	}
-	return rounds, nil
-}
-
-// finish notes the memory of the server.
-func (s *site) finish() {
-	_, rss := s.server.usage()
-	s.b.report.RSS = float64(rss) / (1 << 20)
+	figures.finish(reference, s)
+	return nil
 }
 
 // reset makes the receiver forget what it has, and ready for so many deliveries.

@@ -45,6 +45,9 @@ func Scenarios() []Scenario {
 		{"batch", "100 webhooks, one delivery an event, published in batches of 100", runBatch},
 		{"single", "the same, each event published alone by 64 connections", runSingle},
 		{"fanout", "each event to 10 webhooks", runFanout},
+		{"stalled", "100 webhooks, 10 of which never answer: what the other 90 keep of their rate", runStalled},
+		{"webhooks", "1, 100 and 10,000 webhooks, one delivery an event", runWebhooks},
+		{"https", "the same as batch over HTTPS, by HTTP/1.1 and by HTTP/2", runHTTPS},
 		{"light", "100 events/s, published one by one: how long it takes", runLight},
 	}
 }
@@ -123,6 +126,9 @@ func (b *bench) startReceiver(ctx context.Context, args ...string) (err error) {
 	b.undo = append(b.undo, recv.stop)
 	return nil
 }
+
+// hookURL is where the receiver takes deliveries.
+func (b *bench) hookURL() string { return "http://" + b.recv.address + "/hook" }
 
 func (b *bench) say(format string, args ...any) {
 	if b.o.Progress != nil {

@@ -109,7 +109,7 @@ func (s *site) addType(ctx context.Context, name string) error {
 
 // addWebhook makes a webhook that chose one event type, and returns its id.
 func (s *site) addWebhook(ctx context.Context, eventType string, change func(map[string]any)) (id string, err error) {
-	webhook := map[string]any{"url": "http://" + s.b.recv.address + "/hook", "events": []string{eventType}}
+	webhook := map[string]any{"url": s.b.hookURL(), "events": []string{eventType}}
 	if change != nil {
 		change(webhook)
 	}
@@ -153,6 +153,20 @@ func (s *site) ended(ctx context.Context) (int, error) {
 func (s *site) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	answer, err := request(ctx, s.client, method, "http://"+s.server.address+path, body)
 	return answer, errLog(err, s.server)
+}
+
+// page is one page of a list.
+type page struct {
+	Data []json.RawMessage `json:"data"`
+}
+
+func (s *site) page(ctx context.Context, path string) (page, error) {
+	var p page
+	raw, err := s.call(ctx, http.MethodGet, path, nil)
+	if err == nil {
+		err = json.Unmarshal(raw, &p)
+	}
+	return p, err
 }
 
 func request(ctx context.Context, client *http.Client, method, url string, body []byte) ([]byte, error) {

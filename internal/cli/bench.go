@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/bench"
 	"github.com/cybervault/cybervault/internal/store"
 )
@@ -79,6 +80,7 @@ func newBenchDeliver(env *Env) *cobra.Command {
 	flags.IntVar(&o.Publishers, "publishers", 4, "connections that publish, where events are not published alone")
 	flags.DurationVar(&o.Light, "light", 10*time.Second, "how long the light load of 100 events/s lasts")
 	flags.DurationVar(&o.Reference, "reference", 3*time.Second, "how long the bare client runs in each round")
+	flags.IntVar(&o.Webhooks, "webhooks", 10_000, "the most webhooks that the scenario of that name makes")
 	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite, in a schema that is removed afterwards")
 	flags.StringVar(&profile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof")
 	flags.BoolVar(&asJSON, "json", false, "print the reports as JSON, a line each")
@@ -102,6 +104,9 @@ func checkBench(o *bench.Options) error {
 	if o.Batch > 1000 {
 		return usagef("--batch %d: a publish call carries at most 1000 events", o.Batch)
 	}
+	if o.Webhooks < 2 || o.Webhooks > cybervault.MaxEventTypesPerWorkspace {
+		return usagef("--webhooks %d: give a number from 2 to %d", o.Webhooks, cybervault.MaxEventTypesPerWorkspace)
+	}
 	if o.Light < time.Second || o.Light > time.Hour {
 		return usagef("--light %s: give a time from 1s to 1h", o.Light)
 	}
@@ -124,9 +129,22 @@ func scratch(databaseURL string) func(context.Context) ([]string, func(), error)
 }
 
 func newBenchReceiver(env *Env) *cobra.Command {
-	return &cobra.Command{
+	var protocol string
+	cmd := &cobra.Command{
 		Use: "receiver", Args: cobra.NoArgs, Hidden: true,
 		Short: "The receiver of the benchmarks, as a process of its own",
-		RunE:  func(cmd *cobra.Command, _ []string) error { return bench.Receiver(cmd.Context(), env.Stdout) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var secure *bench.ReceiverTLS
+			if protocol != "" {
+				c, err := newLoopbackCertificate(time.Now())
+				if err != nil {
+					return err
+				}
+				secure = &bench.ReceiverTLS{Protocol: protocol, Certificate: c.Server, CA: c.CA}
+			}
+			return bench.Receiver(cmd.Context(), env.Stdout, secure)
+		},
 	}
+	cmd.Flags().StringVar(&protocol, "tls", "", "take deliveries over TLS too, and speak http/1.1 or h2 there")
+	return cmd
 }

@@ -29,6 +29,15 @@ func printBench(env *Env, r *bench.Report) {
 		row("publish answered", "p50 %.1f ms, p99 %.1f ms at %d events/s", r.PublishAck.P50, r.PublishAck.P99, r.LightPerS)
 		row("publish to receiver", "p50 %.1f ms, p99 %.1f ms at %d events/s", r.Latency.P50, r.Latency.P99, r.LightPerS)
 	}
+	for _, part := range r.Parts {
+		row(part.Name, "%.0f/s, ratio %.2f, %.0f µs, %.0f MB", part.DeliveredPerS, part.Ratio, part.CPUPerDelivery, part.RSS)
+	}
+	if r.Kept > 0 {
+		row("kept of the rate", "%s (%s)", p.bold(fmt.Sprintf("%.2f", r.Kept)), figures(r.Keeps))
+	}
+	if r.MostTo100 > 0 {
+		row("rate with the most to that with 100", "%s", p.bold(fmt.Sprintf("%.2f", r.MostTo100)))
+	}
 	row("lost, duplicates", "%d, %d", r.Lost, r.Duplicates)
 	if !r.AllRecorded {
 		row("log", "incomplete: attempts were missing at the end of a round")

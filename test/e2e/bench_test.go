@@ -12,7 +12,7 @@ import (
 )
 
 // benchFlags make a scenario as small as it can be.
-var benchFlags = []string{"--json", "--events", "300", "--rounds", "2", "--light", "1s", "--reference", "60ms"}
+var benchFlags = []string{"--json", "--events", "300", "--rounds", "2", "--light", "1s", "--reference", "60ms", "--webhooks", "150"}
 
 // Every scenario runs end to end and its ledger is right; how fast it was is
 // nobody's failure.
@@ -48,6 +48,42 @@ var benchChecks = map[string]func(*testing.T, *bench.Report){
 			t.Errorf("the times: %+v, %+v", r.PublishAck, r.Latency)
 		}
 	},
+	"stalled": func(t *testing.T, r *bench.Report) {
+		wantParts(t, r, "90 alone", "90 beside 10 that never answer")
+		wantKept(t, r)
+	},
+	"webhooks": func(t *testing.T, r *bench.Report) {
+		wantParts(t, r, "1", "100", "150")
+		if r.MostTo100 <= 0 || r.Parts[2].Webhooks != 150 || r.Parts[2].CreatedPerS <= 0 {
+			t.Errorf("the numbers of webhooks: %+v", r)
+		}
+	},
+	"https": func(t *testing.T, r *bench.Report) {
+		wantParts(t, r, bench.ProtocolHTTP1, bench.ProtocolHTTP2)
+		if r.Parts[0].ProtocolUsed != "HTTP/1.1" || r.Parts[1].ProtocolUsed != "HTTP/2.0" || r.Ratio != min(r.Parts[0].Ratio, r.Parts[1].Ratio) {
+			t.Errorf("the protocols: %+v", r)
+		}
+	},
+}
+
+// wantParts checks that each of these has figures of its own.
+func wantParts(t *testing.T, r *bench.Report, names ...string) {
+	t.Helper()
+	if len(r.Parts) != len(names) {
+		t.Fatalf("%d parts, want %d: %+v", len(r.Parts), len(names), r.Parts)
+	}
+	for i, p := range r.Parts {
+		if p.Name != names[i] || len(p.Rates) != 2 || p.DeliveredPerS <= 0 || p.Ratio <= 0 || p.ReferencePerS <= 0 || p.RSS <= 0 {
+			t.Errorf("part %d, %s: %+v", i, names[i], p)
+		}
+	}
+}
+
+func wantKept(t *testing.T, r *bench.Report) {
+	t.Helper()
+	if len(r.Keeps) != 2 || r.Kept <= 0 {
+		t.Errorf("what is kept: %v, %v", r.Kept, r.Keeps)
+	}
 }
 
 func runBench(t *testing.T, scenario string) *bench.Report {
