@@ -90,6 +90,7 @@ type Delivery struct {
 	Workspace WorkspaceID
 	Event     EventID
 	EventType string
+	Severity  Severity // of the event itself where it names one, else of its type
 	Webhook   WebhookID
 	Sequence  int64 // gapless for each webhook, from 1, in the order of commit; 0 for a skipped delivery
 	Status    DeliveryStatus
@@ -123,6 +124,7 @@ type Assignment struct {
 	Webhook   WebhookID
 	Event     EventID
 	EventType string
+	Severity  Severity
 	Sequence  int64
 	Attempt   int // the number of the attempt to make, from 1
 	Test      bool
@@ -144,6 +146,7 @@ type NewDelivery struct {
 	ID       DeliveryID
 	Webhook  WebhookID
 	Status   DeliveryStatus // pending, held or skipped
+	Severity Severity       // empty: info; one that StepReplay makes gets that of the replayed one
 	Reason   string
 	Lease    Lease // zero: not claimed, found by query
 	ReplayOf DeliveryID
@@ -170,8 +173,21 @@ type Result struct {
 	NextAttemptAt time.Time
 }
 
+// Claim says what is to be leased of a webhook's due deliveries: the most severe
+// first and, of those equally severe, the longest due.
+type Claim struct {
+	Webhook WebhookID
+	Limit   int
+	// Patient is how many of Limit are kept for the severity that has waited
+	// longest, so that none waits for ever behind more severe ones.
+	Patient int
+	Least   Severity // nothing less severe is claimed; empty for all
+	Lease   Lease
+}
+
 // Backlog is what the store holds for one webhook and no node has claimed.
 type Backlog struct {
-	Webhook WebhookID
-	DueAt   time.Time // of the earliest
+	Webhook  WebhookID
+	DueAt    time.Time // of the earliest
+	SevereAt time.Time // of the earliest that is severe; zero if none is
 }

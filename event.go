@@ -26,15 +26,31 @@ const (
 	SeverityCritical Severity = "critical"
 )
 
+// Severities lists every severity, lowest first.
+func Severities() []Severity {
+	return []Severity{SeverityInfo, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical}
+}
+
 // Rank orders severities: 0 for info to 4 for critical, -1 for an unknown one.
 func (s Severity) Rank() int {
-	for i, t := range []Severity{SeverityInfo, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical} {
-		if s == t {
-			return i
-		}
+	switch s {
+	case SeverityInfo:
+		return 0
+	case SeverityLow:
+		return 1
+	case SeverityMedium:
+		return 2
+	case SeverityHigh:
+		return 3
+	case SeverityCritical:
+		return 4
 	}
 	return -1
 }
+
+// Severe reports whether s is high or critical: what does not wait for a place
+// behind a backlog.
+func (s Severity) Severe() bool { return s.Rank() >= SeverityHigh.Rank() }
 
 // The twelve core event types, and the test payload's type, which belongs to no
 // subscription.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,6 +38,7 @@ type modelDelivery struct {
 	sequence int64
 	status   cybervault.DeliveryStatus
 	attempts int
+	severity cybervault.Severity
 	token    int64
 	due      time.Time
 }
@@ -92,6 +94,7 @@ func (m *model) Publish(t *rapid.T) {
 		}
 		for i := range n {
 			d := cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: m.hook(t)}
+			d.Severity = rapid.SampledFrom(cybervault.Severities()).Draw(t, "severity")
 			d.Status = rapid.SampledFrom([]cybervault.DeliveryStatus{cybervault.DeliveryPending, cybervault.DeliveryPending, cybervault.DeliveryHeld, cybervault.DeliverySkipped}).Draw(t, "status")
 			if d.Status == cybervault.DeliveryPending && rapid.Bool().Draw(t, "leased") {
 				d.Lease = m.lease()
@@ -124,7 +127,7 @@ func (m *model) added(t *rapid.T, pub *cybervault.Publication) {
 		m.keys[pub.Event.IdempotencyKey] = pub.Event.ID
 	}
 	for _, d := range pub.Deliveries {
-		x := &modelDelivery{webhook: d.Webhook, status: d.Status, token: d.Lease.Token, due: m.now}
+		x := &modelDelivery{webhook: d.Webhook, status: d.Status, severity: d.Severity, token: d.Lease.Token, due: m.now}
 		if d.Status != cybervault.DeliverySkipped {
 			m.sequences[d.Webhook]++
 			x.sequence = m.sequences[d.Webhook]
@@ -140,30 +143,57 @@ func (m *model) added(t *rapid.T, pub *cybervault.Publication) {
 	}
 }
 
-// Claim claims some of what is due.
+// Claim claims some of what is due: the most severe, but for the places kept for
+// the severity that has waited longest.
 func (m *model) Claim(t *rapid.T) {
-	hook, limit, lease := m.hook(t), rapid.IntRange(1, 4).Draw(t, "limit"), m.lease()
-	due := 0
-	for _, d := range m.deliveries {
-		if d.webhook == hook && d.status == cybervault.DeliveryPending && !d.due.After(m.now) {
-			due++
-		}
-	}
-	claimed, err := m.s.Claim(t.Context(), hook, limit, lease)
+	c := cybervault.Claim{Webhook: m.hook(t), Limit: rapid.IntRange(1, 6).Draw(t, "limit"), Lease: m.lease()}
+	c.Patient = rapid.IntRange(0, 2).Draw(t, "patient")
+	c.Least = rapid.SampledFrom([]cybervault.Severity{"", "", cybervault.SeverityHigh}).Draw(t, "least")
+	want := m.expected(c)
+	claimed, err := m.s.Claim(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(claimed) != min(due, limit) {
-		t.Fatalf("claimed %d of %d that are due, limit %d", len(claimed), due, limit)
+	if len(claimed) != len(want) {
+		t.Fatalf("claimed %d, want %d", len(claimed), len(want))
 	}
-	for _, a := range claimed {
+	for i, a := range claimed {
 		d := m.deliveries[a.Delivery]
-		if d == nil || d.webhook != hook || d.status != cybervault.DeliveryPending || d.due.After(m.now) || a.Attempt != d.attempts+1 || a.Sequence != d.sequence {
-			t.Fatalf("claimed %+v, which is %+v", a, d)
+		if d != want[i] || a.Attempt != d.attempts+1 || a.Sequence != d.sequence || a.Severity != d.severity {
+			t.Fatalf("claimed %+v in place %d, which is %+v; want %+v", a, i, d, want[i])
 		}
-		d.token, d.due = lease.Token, lease.Until
+		d.token, d.due = c.Lease.Token, c.Lease.Until
 		m.leases = append(m.leases, a)
 	}
+}
+
+// expected is what a claim has to find, in its order.
+func (m *model) expected(c cybervault.Claim) (want []*modelDelivery) {
+	parts := map[int][]cybervault.DeliveryID{}
+	longest, since := -1, time.Time{}
+	for id, d := range m.deliveries {
+		if rank := d.severity.Rank(); d.webhook == c.Webhook && d.status == cybervault.DeliveryPending && !d.due.After(m.now) && rank >= c.Least.Rank() {
+			parts[rank] = append(parts[rank], id)
+			if longest < 0 || d.due.Before(since) || d.due.Equal(since) && rank > longest {
+				longest, since = rank, d.due
+			}
+		}
+	}
+	room := max(c.Limit-c.Patient, 0)
+	for _, severity := range slices.Backward(cybervault.Severities()) {
+		rank := severity.Rank()
+		if rank == longest {
+			room = c.Limit
+		}
+		part := parts[rank]
+		slices.SortFunc(part, func(a, b cybervault.DeliveryID) int {
+			return cmp.Or(m.deliveries[a].due.Compare(m.deliveries[b].due), cmp.Compare(a.Key(), b.Key()))
+		})
+		for _, id := range part[:max(min(len(part), room-len(want)), 0)] {
+			want = append(want, m.deliveries[id])
+		}
+	}
+	return want
 }
 
 // Record hands in a result, as likely as not under a lease that was lost.

@@ -30,7 +30,7 @@ func TestPostgresNodesHaveNumbersOfTheirOwn(t *testing.T) {
 	}
 
 	hook, claimed := leaseOne(ctx, t, second)
-	if again, err := first.Claim(ctx, hook, 10, cybervault.Lease{Token: 256, Until: time.Now().Add(time.Minute)}); err != nil || len(again) != 0 {
+	if again, err := first.Claim(ctx, cybervault.Claim{Webhook: hook, Limit: 10, Lease: cybervault.Lease{Token: 256, Until: time.Now().Add(time.Minute)}}); err != nil || len(again) != 0 {
 		t.Fatalf("a leased delivery was claimed: %v, %v", again, err)
 	}
 	if err := second.Close(); err != nil {
@@ -40,7 +40,7 @@ func TestPostgresNodesHaveNumbersOfTheirOwn(t *testing.T) {
 	if third.Node() != 1 {
 		t.Errorf("the number that was given back is not taken: %d", third.Node())
 	}
-	again, err := first.Claim(ctx, hook, 10, cybervault.Lease{Token: 512, Until: time.Now().Add(time.Minute)})
+	again, err := first.Claim(ctx, cybervault.Claim{Webhook: hook, Limit: 10, Lease: cybervault.Lease{Token: 512, Until: time.Now().Add(time.Minute)}})
 	if err != nil || len(again) != 1 || again[0].Delivery != claimed {
 		t.Errorf("the lease of the node that is gone was not given back: %v, %v", again, err)
 	}

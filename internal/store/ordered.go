@@ -16,11 +16,11 @@ import (
 const (
 	selectInOrder = `SELECT d.id, d.due_at, d.status FROM deliveries d
 WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 ORDER BY d.sequence LIMIT ?`
-	selectOrdered = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body
+	selectOrdered = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, d.severity, e.id, e.id_rest, e.type, e.body
 FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 ORDER BY d.sequence LIMIT ?`
 	selectUnmarked = `SELECT id, due_at FROM deliveries
-WHERE webhook_id = ? AND status < 2 AND status = ? AND due_at >= ? AND ordered = 0 ORDER BY due_at LIMIT ?`
+WHERE webhook_id = ? AND status < 2 AND status = ? AND severity = ? AND due_at >= ? AND ordered = 0 ORDER BY due_at LIMIT ?`
 )
 
 // ClaimOrdered leases up to limit deliveries of an ordered webhook in the order
@@ -75,8 +75,9 @@ func assignment(webhook cybervault.WebhookID, row []any, lease cybervault.Lease)
 	return &cybervault.Assignment{
 		Delivery: cybervault.MakeID[cybervault.DeliveryID](asInt(row[0]), asInt(row[1])), Webhook: webhook,
 		Sequence: asInt(row[2]), Attempt: int(asInt(row[3])) + 1, Test: asInt(row[4]) != 0,
-		Event: cybervault.MakeID[cybervault.EventID](asInt(row[5]), asInt(row[6])), EventType: asString(row[7]),
-		Body: slices.Clone(asBytes(row[8])), Lease: lease,
+		Severity: severityOf(asInt(row[5])),
+		Event:    cybervault.MakeID[cybervault.EventID](asInt(row[6]), asInt(row[7])), EventType: asString(row[8]),
+		Body: slices.Clone(asBytes(row[9])), Lease: lease,
 	}
 }
 
@@ -95,33 +96,59 @@ func (s *Store) MarkOrdered(ctx context.Context, webhook cybervault.WebhookID) (
 	}
 }
 
-// markPass goes through the queue once, in its own order.
+// spot is how far a pass through the queue of one webhook has come.
+type spot struct{ status, severity, due int64 }
+
+// next is the beginning of the next part of the queue, if there is one.
+func (p spot) next() (spot, bool) {
+	switch {
+	case p.severity < severities-1:
+		return spot{status: p.status, severity: p.severity + 1}, true
+	case p.status == statusPending:
+		return spot{status: statusHeld}, true
+	}
+	return p, false
+}
+
+// markPass goes through the queue once, a status and a severity at a time.
 func (s *Store) markPass(ctx context.Context, webhook cybervault.WebhookID) (total int64, err error) {
-	for status := int64(statusPending); status <= statusHeld; status++ {
-		var from int64
-		for more := true; more; {
-			var found []int64
-			last := from
-			err := s.w.do(ctx, func(tx transaction) error {
-				found = found[:0]
-				err := tx.query(selectUnmarked, []any{webhook.Key(), status, from, int64(endBatch)}, func(row []any) {
-					found = append(found, asInt(row[0]))
-					last = asInt(row[1])
-				})
-				if err != nil {
-					return err
+	for at, more := (spot{status: statusPending}), true; more; {
+		var marked int
+		var to spot
+		err := s.w.do(ctx, func(tx transaction) (err error) {
+			to, more = at, true
+			marked = 0
+			for more && marked == 0 && err == nil { // parts without any cost no transaction of their own
+				marked, err = markNext(tx, webhook, &to)
+				if marked < endBatch {
+					to, more = to.next()
 				}
-				return tx.each("UPDATE deliveries SET ordered = 1 WHERE id = ?", len(found),
-					func(i int, a []any) []any { return append(a, found[i]) }, nil)
-			})
-			total += int64(len(found))
-			if err != nil {
-				return total, err
 			}
-			from, more = last, len(found) == endBatch
+			return err
+		})
+		if err != nil {
+			return total, err
 		}
+		total += int64(marked)
+		at = to
 	}
 	return total, nil
+}
+
+// markNext marks the next of one part of the queue, and moves at to the last of them.
+func markNext(tx transaction, webhook cybervault.WebhookID, at *spot) (int, error) {
+	var found []int64
+	due := at.due
+	err := tx.query(selectUnmarked, []any{webhook.Key(), at.status, at.severity, at.due, int64(endBatch)}, func(row []any) {
+		found = append(found, asInt(row[0]))
+		due = asInt(row[1])
+	})
+	if err != nil {
+		return 0, err
+	}
+	at.due = due
+	return len(found), tx.each("UPDATE deliveries SET ordered = 1 WHERE id = ?", len(found),
+		func(i int, a []any) []any { return append(a, found[i]) }, nil)
 }
 
 // orderLater marks deliveries that are made after their event, as the store has

@@ -157,13 +157,13 @@ func TestPostgresNodesShareTheQueue(t *testing.T) {
 	one, two := newSource(t, open(t, cfg)), open(t, cfg)
 	pub := one.mustPublish()
 	lease := cybervault.Lease{Token: 1, Until: time.Now().Add(time.Hour)}
-	if got, err := two.Claim(t.Context(), one.w.ID, 10, lease); err != nil || len(got) != 0 {
+	if got, err := two.Claim(t.Context(), cybervault.Claim{Webhook: one.w.ID, Limit: 10, Lease: lease}); err != nil || len(got) != 0 {
 		t.Errorf("the second node claimed %v, %v, of what the first has leased", got, err)
 	}
 	if err := one.s.Release(t.Context(), []*cybervault.Assignment{{Delivery: pub.Deliveries[0].ID, Lease: pub.Deliveries[0].Lease}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := two.Claim(t.Context(), one.w.ID, 10, lease); err != nil || len(got) != 1 {
+	if got, err := two.Claim(t.Context(), cybervault.Claim{Webhook: one.w.ID, Limit: 10, Lease: lease}); err != nil || len(got) != 1 {
 		t.Errorf("the second node claimed %v, %v, after the release", got, err)
 	}
 	wantCode(t, <-one.record(pub), cybervault.CodeConflict)

@@ -118,8 +118,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	nextSequences = `INSERT INTO webhook_sequences (webhook_id, last, last_delivery) VALUES (?, ?, ?)
 ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + excluded.last, before = webhook_sequences.last_delivery, last_delivery = excluded.last_delivery
 RETURNING last, before`
-	insertDelivery = `INSERT INTO deliveries (id, id_rest, workspace_id, event_id, webhook_id, sequence, previous, status, reason, attempts, due_at, lease_token, finished_at, replay_of, test, ordered, last_status, last_failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 0, '')`
+	insertDelivery = `INSERT INTO deliveries (id, id_rest, workspace_id, event_id, webhook_id, sequence, previous, status, reason, attempts, due_at, lease_token, finished_at, replay_of, test, ordered, severity, last_status, last_failure)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, 0, '')`
 	selectByIdempotencyKey = `SELECT id, id_rest, type, timestamp, test, deliveries, body FROM events WHERE workspace_id = ? AND idempotency_key = ?`
 	countBirths            = `SELECT COUNT(*) FROM deliveries WHERE id > ? AND id <= ? AND event_id = ? AND status <> 5`
 )
@@ -239,7 +239,7 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 			due = d.Lease.Until.UnixMicro()
 		}
 		return append(a, d.ID.Key(), d.ID.Rest(), e.Workspace.Key(), e.ID.Key(), webhook, d.Sequence, previous,
-			statusCode(d.Status), d.Reason, due, d.Lease.Token, finished, fresh[i].replayOf(), boolInt(e.Test), boolInt(d.Ordered))
+			statusCode(d.Status), d.Reason, due, d.Lease.Token, finished, fresh[i].replayOf(), boolInt(e.Test), boolInt(d.Ordered), severityCode(d.Severity))
 	}, nil)
 	if err != nil {
 		return err

@@ -66,39 +66,6 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	return answers, err
 }
 
-// The queue's index is partial, and SQLite takes it only where its condition,
-// "status < 2", stands in the query word for word.
-const selectDue = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body
-FROM deliveries d JOIN events e ON e.id = d.event_id
-WHERE d.webhook_id = ? AND d.status < 2 AND d.status = 0 AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?`
-
-const leaseDelivery = "UPDATE deliveries SET lease_token = ?, due_at = ? WHERE id = ?"
-
-// Claim leases up to limit deliveries of one webhook that are due, the longest
-// due first, and returns once the leases are durable.
-func (s *Store) Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error) {
-	if limit < 1 {
-		return nil, nil
-	}
-	var claimed []*cybervault.Assignment
-	err := s.w.do(ctx, func(tx transaction) error {
-		claimed = claimed[:0]
-		err := tx.query(selectDue+s.dialect.skipLocked, []any{webhook.Key(), micros(s.now()), int64(limit)}, func(row []any) {
-			claimed = append(claimed, assignment(webhook, row, lease))
-		})
-		if err != nil {
-			return err
-		}
-		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
-			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
-		}, nil)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return claimed, nil
-}
-
 // Release gives leases back, so that the deliveries can be claimed at once.
 // Leases that have been lost in the meantime are passed over.
 func (s *Store) Release(ctx context.Context, assignments []*cybervault.Assignment) error {
@@ -114,35 +81,6 @@ func (s *Store) Release(ctx context.Context, assignments []*cybervault.Assignmen
 	})
 }
 
-// One seek in the queue's index for each webhook, however long its backlog.
-const selectBacklogs = `WITH RECURSIVE queued (webhook_id) AS (
-SELECT MIN(webhook_id) FROM deliveries WHERE status < 2
-UNION ALL
-SELECT (SELECT MIN(d.webhook_id) FROM deliveries d WHERE d.status < 2 AND d.webhook_id > q.webhook_id) FROM queued q WHERE q.webhook_id IS NOT NULL)
-SELECT id, id_rest, due_at FROM (SELECT w.id AS id, w.id_rest AS id_rest,
-(SELECT MIN(d.due_at) FROM deliveries d WHERE d.status < 2 AND d.webhook_id = w.id AND d.status = 0) AS due_at
-FROM queued q JOIN webhooks w ON w.id = q.webhook_id) b WHERE due_at IS NOT NULL`
-
-// Backlogs tells, for every webhook that has pending deliveries, when the
-// earliest of them may be claimed: the time of an attempt, or the end of a lease.
-// It reads the queue's index only.
-func (s *Store) Backlogs(ctx context.Context) ([]cybervault.Backlog, error) {
-	rows, err := s.db.QueryContext(ctx, selectBacklogs)
-	if err != nil {
-		return nil, readError(err)
-	}
-	defer func() { _ = rows.Close() }()
-	var out []cybervault.Backlog
-	for rows.Next() {
-		var key, rest, due int64
-		if err := rows.Scan(&key, &rest, &due); err != nil {
-			return nil, readError(err)
-		}
-		out = append(out, cybervault.Backlog{Webhook: cybervault.MakeID[cybervault.WebhookID](key, rest), DueAt: fromMicros(due)})
-	}
-	return out, readError(rows.Err())
-}
-
 // Pending counts the deliveries that have not ended, for metrics.
 func (s *Store) Pending(ctx context.Context) (pending, held int64, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT COALESCE(SUM(CASE WHEN status = 0 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN status = 1 THEN 1 ELSE 0 END), 0)
@@ -155,7 +93,7 @@ const endBatch = 1000
 
 const (
 	selectLiving = `SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?`
-	selectHeld   = `SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 1 ORDER BY due_at, id LIMIT ?`
+	selectHeld   = `SELECT id FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 1 ORDER BY severity DESC, due_at LIMIT ?`
 	freeLeases   = `UPDATE deliveries SET lease_token = 0, due_at = ? WHERE status < 2 AND status = 0 AND lease_token <> 0`
 )
 
@@ -186,8 +124,7 @@ WHERE id IN (`+selectLiving+`) AND status < 2`,
 }
 
 // FreeHeld makes the held deliveries of a webhook pending, in bounded batches,
-// and returns how many there were. They stay due since they were made, so the
-// oldest go first.
+// and returns how many there were. They stay due since they were made.
 func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
 	return s.inBatches(ctx, `UPDATE deliveries SET status = 0
 WHERE id IN (`+selectHeld+`) AND status = 1`,

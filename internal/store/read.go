@@ -97,22 +97,22 @@ func (s *Store) Event(ctx context.Context, ws cybervault.WorkspaceID, id cyberva
 }
 
 const deliveryColumns = `d.id, d.id_rest, e.id, e.id_rest, e.type, w.id, w.id_rest, d.sequence, d.status, d.reason, d.attempts, d.due_at, d.lease_token,
-d.finished_at, d.replay_of, COALESCE(r.id_rest, 0), d.test, d.last_status, d.last_failure`
+d.finished_at, d.replay_of, COALESCE(r.id_rest, 0), d.test, d.severity, d.last_status, d.last_failure`
 
 const deliveryTables = ` FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id
 LEFT JOIN deliveries r ON r.id = d.replay_of AND d.replay_of > 0 WHERE `
 
 func scanDelivery(ws cybervault.WorkspaceID, scan func(...any) error) (*cybervault.Delivery, error) {
-	var id, idRest, event, eventRest, webhook, webhookRest, status, due, lease, finished, replay, replayRest, test int64
+	var id, idRest, event, eventRest, webhook, webhookRest, status, due, lease, finished, replay, replayRest, test, severity int64
 	d := &cybervault.Delivery{Workspace: ws}
 	if err := scan(&id, &idRest, &event, &eventRest, &d.EventType, &webhook, &webhookRest, &d.Sequence, &status, &d.Reason, &d.Attempts, &due, &lease,
-		&finished, &replay, &replayRest, &test, &d.LastStatus, &d.LastFailure); err != nil {
+		&finished, &replay, &replayRest, &test, &severity, &d.LastStatus, &d.LastFailure); err != nil {
 		return nil, err
 	}
 	d.ID = cybervault.MakeID[cybervault.DeliveryID](id, idRest)
 	d.Event = cybervault.MakeID[cybervault.EventID](event, eventRest)
 	d.Webhook = cybervault.MakeID[cybervault.WebhookID](webhook, webhookRest)
-	d.Status, d.Test, d.FinishedAt = statusOf(status), test != 0, fromMicros(finished)
+	d.Status, d.Severity, d.Test, d.FinishedAt = statusOf(status), severityOf(severity), test != 0, fromMicros(finished)
 	if replay > 0 {
 		d.ReplayOf = cybervault.MakeID[cybervault.DeliveryID](replay, replayRest)
 	}

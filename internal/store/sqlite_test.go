@@ -164,7 +164,7 @@ func TestSQLiteLeasesOfADeadProcessAreFree(t *testing.T) {
 		}
 	}
 	s := open(t, copied)
-	claimed, err := s.Claim(t.Context(), x.w.ID, 10, cybervault.Lease{Token: 1, Until: time.Now().Add(time.Hour)})
+	claimed, err := s.Claim(t.Context(), cybervault.Claim{Webhook: x.w.ID, Limit: 10, Lease: cybervault.Lease{Token: 1, Until: time.Now().Add(time.Hour)}})
 	if err != nil || len(claimed) != 1 || claimed[0].Delivery != pub.Deliveries[0].ID {
 		t.Fatalf("claimed %v, %v; want the delivery that the dead process had leased", claimed, err)
 	}

@@ -52,3 +52,16 @@ func statusOf(code int64) cybervault.DeliveryStatus {
 	}
 	panic(fmt.Sprintf("store: a delivery has the unknown status %d", code))
 }
+
+// severities is how many there are; a delivery's is stored as its rank.
+const severities = 5
+
+// severityCode is the rank, info's for a severity that nobody knows.
+func severityCode(s cybervault.Severity) int64 { return int64(max(s.Rank(), 0)) }
+
+func severityOf(code int64) cybervault.Severity {
+	if all := cybervault.Severities(); code >= 0 && code < int64(len(all)) {
+		return all[code]
+	}
+	panic(fmt.Sprintf("store: a delivery has the unknown severity %d", code))
+}

@@ -331,13 +331,14 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		args  int
 		want  []string // indexes that must be used
 	}{
-		{selectDue, 3, []string{queue + " (webhook_id=? AND status=? AND due_at<?)"}},
-		{selectBacklogs, 0, []string{queue, queue + " (webhook_id>?)", queue + " (webhook_id=? AND status=?)"}},
+		{selectDue, 4, []string{queue + " (webhook_id=? AND status=? AND severity=? AND due_at<?)"}},
+		{selectHeads, 5, []string{queue + " (webhook_id=? AND status=? AND severity=?)"}},
+		{selectBacklogs, 0, []string{queue, queue + " (webhook_id>?)", queue + " (webhook_id=? AND status=? AND severity=?)"}},
 		{"UPDATE deliveries SET status = 0 WHERE id IN (" + selectHeld + ")", 2, []string{queue + " (webhook_id=? AND status=?)"}},
 		{"UPDATE deliveries SET status = 4 WHERE id IN (" + selectLiving + ")", 2, []string{queue + " (webhook_id=? AND status<?)"}},
 		{selectInOrder, 2, []string{"deliveries_ordered (webhook_id=?)"}},
 		{selectOrdered, 2, []string{"deliveries_ordered (webhook_id=?)"}},
-		{selectUnmarked, 4, []string{queue + " (webhook_id=? AND status=? AND due_at>?)"}},
+		{selectUnmarked, 5, []string{queue + " (webhook_id=? AND status=? AND severity=? AND due_at>?)"}},
 		{freeLeases, 1, []string{queue}},
 		{selectByIdempotencyKey, 2, []string{"events_idempotency (workspace_id=? AND idempotency_key=?)"}},
 		{"SELECT " + deliveryColumns + deliveryTables + "d.workspace_id = ? AND d.status > 2 AND d.status = ? ORDER BY d.id DESC LIMIT ?", 3, []string{"deliveries_exceptions (status=?"}},

@@ -28,7 +28,7 @@ func cancelOne(f *fixture) {
 		id := pub.Deliveries[i].ID
 		f.must(f.s.CancelDelivery(f.Context(), f.ws, id, cybervault.ReasonCancelled))
 		want := &cybervault.Delivery{
-			ID: id, Workspace: f.ws, Event: pub.Event.ID, EventType: pub.Event.Type, Webhook: w.ID, Sequence: int64(i + 1),
+			ID: id, Workspace: f.ws, Event: pub.Event.ID, EventType: pub.Event.Type, Severity: cybervault.SeverityInfo, Webhook: w.ID, Sequence: int64(i + 1),
 			Status: cybervault.DeliveryCancelled, Reason: cybervault.ReasonCancelled, FinishedAt: f.clock.Now(),
 		}
 		if diff := cmp.Diff(want, f.delivery(id)); diff != "" {

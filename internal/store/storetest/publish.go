@@ -34,6 +34,9 @@ func publishTogether(f *fixture) {
 	one, two := f.webhook(), f.webhook(unverified)
 	pub := f.publication(event{kind: cybervault.EventIncidentCreated, key: "k1", data: `{"a":1}`, test: true},
 		f.leased(one), waiting(two), born(two, cybervault.DeliveryHeld, ""), born(one, cybervault.DeliverySkipped, "filter"))
+	for i := range pub.Deliveries {
+		pub.Deliveries[i].Severity = cybervault.Severities()[1+i]
+	}
 	f.clock.Move(time.Second)
 	f.publish(pub)
 
@@ -49,6 +52,7 @@ func publishTogether(f *fixture) {
 		{Webhook: one.ID, Status: cybervault.DeliveryPending, Sequence: 1, Running: true},
 	}
 	for i, d := range want {
+		d.Severity = cybervault.Severities()[4-i]
 		d.ID, d.Workspace, d.Event, d.EventType, d.Test = pub.Deliveries[3-i].ID, f.ws, pub.Event.ID, pub.Event.Type, true
 	}
 	if diff := cmp.Diff(want, f.deliveries(cybervault.DeliveryQuery{})); diff != "" {

@@ -12,27 +12,30 @@ import (
 
 func queueCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"queue/claim finds what is not leased":   claimUnleased,
-		"queue/claim bounds and order":           claimOrder,
-		"queue/claims never overlap":             claimConcurrent,
-		"queue/a lease that ended is claimable":  claimExpired,
-		"queue/a stale result is refused":        staleResult,
-		"queue/a result without a lease":         resultWithoutLease,
-		"queue/a retry waits for its time":       retryWaits,
-		"queue/in order":                         claimInOrder,
-		"queue/made ordered":                     madeOrdered,
-		"queue/a replay of an ordered webhook":   replayInOrder,
-		"queue/release":                          release,
-		"queue/backlogs":                         backlogs,
-		"queue/pending counts":                   pendingCounts,
-		"queue/held until freed":                 heldUntilFreed,
-		"queue/held after verification is free":  heldTooLate,
-		"queue/replays":                          replays,
-		"queue/ids ahead of the clock are due":   idsAhead,
-		"queue/results of many at once":          resultsConcurrent,
-		"queue/last key":                         lastKey,
-		"queue/a closed store says unavailable":  closedStore,
-		"queue/stats count commits and refusals": stats,
+		"queue/claim finds what is not leased":    claimUnleased,
+		"queue/claim bounds and order":            claimOrder,
+		"queue/the most severe first":             claimSevere,
+		"queue/places for those who wait longest": claimPatient,
+		"queue/a replay is as severe":             replaySevere,
+		"queue/claims never overlap":              claimConcurrent,
+		"queue/a lease that ended is claimable":   claimExpired,
+		"queue/a stale result is refused":         staleResult,
+		"queue/a result without a lease":          resultWithoutLease,
+		"queue/a retry waits for its time":        retryWaits,
+		"queue/in order":                          claimInOrder,
+		"queue/made ordered":                      madeOrdered,
+		"queue/a replay of an ordered webhook":    replayInOrder,
+		"queue/release":                           release,
+		"queue/backlogs":                          backlogs,
+		"queue/pending counts":                    pendingCounts,
+		"queue/held until freed":                  heldUntilFreed,
+		"queue/held after verification is free":   heldTooLate,
+		"queue/replays":                           replays,
+		"queue/ids ahead of the clock are due":    idsAhead,
+		"queue/results of many at once":           resultsConcurrent,
+		"queue/last key":                          lastKey,
+		"queue/a closed store says unavailable":   closedStore,
+		"queue/stats count commits and refusals":  stats,
 	}
 }
 
@@ -42,10 +45,10 @@ func claimUnleased(f *fixture) {
 		waiting(w), f.leased(w), waiting(other), born(w, cybervault.DeliveryHeld, ""), born(w, cybervault.DeliverySkipped, "filter"))
 	f.publish(pub)
 	lease := f.lease()
-	got, err := f.s.Claim(f.Context(), w.ID, 10, lease)
+	got, err := f.s.Claim(f.Context(), cybervault.Claim{Webhook: w.ID, Limit: 10, Lease: lease})
 	f.must(err)
 	want := []*cybervault.Assignment{{
-		Delivery: pub.Deliveries[0].ID, Webhook: w.ID, Event: pub.Event.ID, EventType: pub.Event.Type,
+		Delivery: pub.Deliveries[0].ID, Webhook: w.ID, Event: pub.Event.ID, EventType: pub.Event.Type, Severity: cybervault.SeverityInfo,
 		Sequence: 1, Attempt: 1, Test: true, Body: pub.Event.Body, Lease: lease,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -105,7 +108,7 @@ func claimConcurrent(f *fixture) {
 	for range claimers {
 		wg.Go(func() {
 			for mine := 1; mine > 0; {
-				batch, err := f.s.Claim(f.Context(), w.ID, 7, f.lease())
+				batch, err := f.s.Claim(f.Context(), cybervault.Claim{Webhook: w.ID, Limit: 7, Lease: f.lease()})
 				if err != nil {
 					f.Errorf("claim: %v", err)
 					return
@@ -194,7 +197,7 @@ func retryWaits(f *fixture) {
 	first := f.result(&pub.Deliveries[0], 1, cybervault.DeliveryPending)
 	f.must(f.record(first))
 	want := &cybervault.Delivery{
-		ID: id, Workspace: f.ws, Event: pub.Event.ID, EventType: pub.Event.Type, Webhook: w.ID, Sequence: 1,
+		ID: id, Workspace: f.ws, Event: pub.Event.ID, EventType: pub.Event.Type, Severity: cybervault.SeverityInfo, Webhook: w.ID, Sequence: 1,
 		Status: cybervault.DeliveryPending, Attempts: 1, NextAttemptAt: first.NextAttemptAt, LastStatus: 500, LastFailure: cybervault.FailureStatus,
 	}
 	if diff := cmp.Diff(want, f.delivery(id)); diff != "" {
@@ -247,12 +250,17 @@ func backlogs(f *fixture) {
 	lease := f.leased(leased)
 	f.publish(f.publication(event{}, waiting(early), waiting(late), born(idle, cybervault.DeliverySkipped, "filter"), lease), finished)
 	f.must(f.record(f.result(&finished.Deliveries[0], 1, cybervault.DeliveryDelivered)))
+	both := f.webhook()
+	severe := f.leased(both)
+	severe.Severity = cybervault.SeverityHigh
+	f.publish(f.publication(event{}, severe, of(both, cybervault.SeverityMedium)))
 	got, err := f.s.Backlogs(f.Context())
 	f.must(err)
 	want := []cybervault.Backlog{
 		{Webhook: early.ID, DueAt: at},
 		{Webhook: late.ID, DueAt: at.Add(time.Second)},
 		{Webhook: leased.ID, DueAt: lease.Lease.Until},
+		{Webhook: both.ID, DueAt: at.Add(time.Second), SevereAt: severe.Lease.Until},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		f.Errorf("backlogs (-want +got):\n%s", diff)
@@ -433,7 +441,10 @@ func closedStore(f *fixture) {
 	f.wantCode(f.s.Ping(ctx), cybervault.CodeUnavailable)
 	f.wantCode(f.s.SaveWebhook(ctx, w), cybervault.CodeUnavailable)
 	for name, call := range map[string]func() error{
-		"Claim":        func() error { _, err := f.s.Claim(ctx, w.ID, 1, f.lease()); return err },
+		"Claim": func() error {
+			_, err := f.s.Claim(ctx, cybervault.Claim{Webhook: w.ID, Limit: 1, Lease: f.lease()})
+			return err
+		},
 		"Backlogs":     func() error { _, err := f.s.Backlogs(ctx); return err },
 		"Pending":      func() error { _, _, err := f.s.Pending(ctx); return err },
 		"Events":       func() error { _, err := f.s.Events(ctx, cybervault.EventQuery{Workspace: f.ws}); return err },

@@ -230,7 +230,7 @@ func (f *fixture) record(r *cybervault.Result) error {
 // claim claims what is due for w, under one lease.
 func (f *fixture) claim(w *cybervault.Webhook, limit int) []*cybervault.Assignment {
 	f.Helper()
-	claimed, err := f.s.Claim(f.Context(), w.ID, limit, f.lease())
+	claimed, err := f.s.Claim(f.Context(), cybervault.Claim{Webhook: w.ID, Limit: limit, Lease: f.lease()})
 	f.must(err)
 	return claimed
 }
