@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ type deliveryJSON struct {
 	ID            cybervault.DeliveryID     `json:"id"`
 	EventID       cybervault.EventID        `json:"event_id"`
 	Event         string                    `json:"event" doc:"The event type."`
+	Severity      cybervault.Severity       `json:"severity" doc:"The event's own severity where its data names one, else its type's. The more severe overtake the others, unless the webhook is ordered."`
 	WebhookID     cybervault.WebhookID      `json:"webhook_id"`
 	Status        cybervault.DeliveryStatus `json:"status"`
 	Reason        *string                   `json:"reason" doc:"Why it was skipped or cancelled; null otherwise."`
@@ -70,7 +72,7 @@ type headerJSON struct {
 
 func showDelivery(d *cybervault.Delivery) deliveryJSON {
 	return deliveryJSON{
-		ID: d.ID, EventID: d.Event, Event: d.EventType, WebhookID: d.Webhook,
+		ID: d.ID, EventID: d.Event, Event: d.EventType, Severity: cmp.Or(d.Severity, cybervault.SeverityInfo), WebhookID: d.Webhook,
 		Status: d.Status, Reason: orNull(d.Reason), Sequence: orNull(d.Sequence), AttemptCount: d.Attempts,
 		CreatedAt: d.CreatedAt(), NextAttemptAt: orNull(d.NextAttemptAt.UTC()), FinishedAt: orNull(d.FinishedAt.UTC()),
 		ReplayOf: orNull(d.ReplayOf), Test: d.Test, LastStatus: orNull(d.LastStatus), LastFailure: orNull(d.LastFailure),

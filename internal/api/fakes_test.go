@@ -331,7 +331,7 @@ func sampleEvent() *cybervault.Event {
 
 func sampleDelivery() *cybervault.Delivery {
 	return &cybervault.Delivery{
-		ID: dlv1, Workspace: ws, Event: event1, EventType: cybervault.EventThreatDetected, Webhook: webhook1, Sequence: 7,
+		ID: dlv1, Workspace: ws, Event: event1, EventType: cybervault.EventThreatDetected, Severity: cybervault.SeverityHigh, Webhook: webhook1, Sequence: 7,
 		Status: cybervault.DeliveryPending, Attempts: 1, NextAttemptAt: epoch.Add(time.Minute), LastStatus: 503, LastFailure: cybervault.FailureStatus,
 	}
 }

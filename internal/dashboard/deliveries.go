@@ -135,7 +135,7 @@ func (d *dashboard) deliveryQuery(f logFilter) (q cybervault.DeliveryQuery, err 
 func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	v := &deliveriesView{page: d.newPage(r, "deliveries", "Deliveries"), Filter: readFilter(r.URL.Query())}
-	f, known := v.Filter, d.severities()
+	f := v.Filter
 	query, err := d.deliveryQuery(f)
 	var found cybervault.Page[*cybervault.Delivery]
 	if err == nil {
@@ -147,7 +147,7 @@ func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error
 	} else if err != nil {
 		return err
 	}
-	rows, err := d.deliveryRows(ctx, found.Rows, known)
+	rows, err := d.deliveryRows(ctx, found.Rows)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func groupTypes(types []cybervault.EventType) []typeGroup {
 	return groups
 }
 
-func (d *dashboard) deliveryRows(ctx context.Context, list []*cybervault.Delivery, known severities) ([]deliveryRow, error) {
+func (d *dashboard) deliveryRows(ctx context.Context, list []*cybervault.Delivery) ([]deliveryRow, error) {
 	names := make(map[cybervault.WebhookID]string)
 	rows := make([]deliveryRow, len(list))
 	for i, dl := range list {
@@ -267,7 +267,7 @@ func (d *dashboard) deliveryRows(ctx context.Context, list []*cybervault.Deliver
 		}
 		rows[i] = deliveryRow{
 			ID: dl.ID.String(), Badge: deliveryBadge(dl),
-			EventType: cut(dl.EventType, shownInList), Severity: severityBadge(known.of(dl.EventType)),
+			EventType: cut(dl.EventType, shownInList), Severity: severityBadge(dl.Severity),
 			WebhookID: dl.Webhook.String(), WebhookName: name,
 			Attempts: dl.Attempts, Answer: answerBadge(dl.LastFailure, dl.LastStatus),
 			Created: d.moment(dl.CreatedAt()), Test: dl.Test, Replay: !dl.ReplayOf.IsZero(),

@@ -75,7 +75,7 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	v := &deliveryView{
 		page: d.newPage(r, "deliveries", "Delivery of "+cut(dl.EventType, 60)),
 		ID:   dl.ID.String(), Badge: deliveryBadge(dl),
-		EventType: cut(dl.EventType, shownInList), Severity: severityBadge(d.severities().of(dl.EventType)),
+		EventType: cut(dl.EventType, shownInList), Severity: severityBadge(dl.Severity),
 		EventID: dl.Event.String(), WebhookID: dl.Webhook.String(),
 		Created: d.moment(dl.CreatedAt()), Finished: d.moment(dl.FinishedAt), Next: d.moment(dl.NextAttemptAt),
 		ReplayOf: dl.ReplayOf.String(), Test: dl.Test,

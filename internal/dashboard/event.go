@@ -34,14 +34,13 @@ func (d *dashboard) showEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	known := d.severities()
 	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: d.Workspace, Event: id, Limit: cybervault.MaxPageSize})
 	if err != nil {
 		return err
 	}
 	severity, summary := digest(e.Body)
 	if severity == "" {
-		severity = known.of(e.Type)
+		severity = d.severities().of(e.Type)
 	}
 	v := &eventView{
 		page: d.newPage(r, "events", cut(e.Type, 60)),
@@ -50,7 +49,7 @@ func (d *dashboard) showEvent(w http.ResponseWriter, r *http.Request) error {
 		IdempotencyKey: cut(e.IdempotencyKey, cybervault.MaxIdempotencyKeyBytes), OwnKey: !e.PublisherKey, Test: e.Test,
 		Payload: newPayload(e), Live: liveView{URL: "/events/" + id.String(), Every: 1000},
 	}
-	if v.Deliveries, err = d.deliveryRows(ctx, found.Rows, known); err != nil {
+	if v.Deliveries, err = d.deliveryRows(ctx, found.Rows); err != nil {
 		return err
 	}
 	if found.More {

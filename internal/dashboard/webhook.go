@@ -130,7 +130,7 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 		v.Here = v.Replace
 		v.Notice = show.Notice
 	}
-	v.Deliveries, err = d.deliveryRows(ctx, found.Rows[:min(10, len(found.Rows))], d.severities())
+	v.Deliveries, err = d.deliveryRows(ctx, found.Rows[:min(10, len(found.Rows))])
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package dashboardtest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -146,10 +147,26 @@ func (f *Fake) SetCapped(capped bool) {
 	f.capped = capped
 }
 
+// severity is what e says of itself, or its type's.
+func (f *Fake) severity(e *cybervault.Event) cybervault.Severity {
+	var envelope struct {
+		Data struct{ Severity cybervault.Severity }
+	}
+	if json.Unmarshal(e.Body, &envelope) == nil && envelope.Data.Severity.Rank() >= 0 {
+		return envelope.Data.Severity
+	}
+	for _, t := range f.types {
+		if t.Name == e.Type {
+			return t.Severity
+		}
+	}
+	return cybervault.SeverityInfo
+}
+
 // deliver makes a delivery of e to w and lives through as many of its attempts
 // as the time that has passed allows.
 func (f *Fake) deliver(w *cybervault.Webhook, e *cybervault.Event) *cybervault.Delivery {
-	d := &cybervault.Delivery{Workspace: f.Workspace, Event: e.ID, EventType: e.Type, Webhook: w.ID, Status: cybervault.DeliveryPending, Test: e.Test}
+	d := &cybervault.Delivery{Workspace: f.Workspace, Event: e.ID, EventType: e.Type, Severity: f.severity(e), Webhook: w.ID, Status: cybervault.DeliveryPending, Test: e.Test}
 	d.ID.UUID = f.ids.Next()
 	f.deliveries = slices.Insert(f.deliveries, 0, d)
 	sortNewest(f.deliveries, func(d *cybervault.Delivery) int64 { return d.ID.Key() })
