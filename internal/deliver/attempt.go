@@ -40,7 +40,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		// Broken off by our own stop: not the receiver's failure, so not an
 		// attempt. It is made again, under the same number.
 		l.giveBack([]*cybervault.Assignment{a})
-		l.wakeAt(d.cfg.Now().Add(time.Second))
+		l.wakeAt(d.cfg.Now().Add(time.Second), a.Severity)
 		return false
 	}
 	judge(w, &exchange)

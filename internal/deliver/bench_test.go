@@ -14,13 +14,13 @@ import (
 // instant is a queue that stores nothing and is always done at once.
 type instant struct{ recorded sync.WaitGroup }
 
-func (*instant) Claim(context.Context, cybervault.WebhookID, int, cybervault.Lease) ([]*cybervault.Assignment, error) {
+func (*instant) Claim(context.Context, cybervault.Claim) ([]*cybervault.Assignment, error) {
 	return nil, nil
 }
 func (*instant) ClaimOrdered(context.Context, cybervault.WebhookID, int, cybervault.Lease) ([]*cybervault.Assignment, time.Time, error) {
 	return nil, time.Time{}, nil
 }
-func (*instant) NextDue(context.Context, cybervault.WebhookID) (time.Time, error) {
+func (*instant) NextDue(context.Context, cybervault.WebhookID, cybervault.Severity) (time.Time, error) {
 	return time.Time{}, nil
 }
 func (*instant) Release(context.Context, []*cybervault.Assignment) error { return nil }
@@ -61,12 +61,12 @@ func BenchmarkDelivery(b *testing.B) {
 		run := ids.NextRun(2 * n)
 		lease := d.NewLease()
 		for i := range n {
-			if !d.Admit(id, len(body), false) {
+			if !d.Admit(id, len(body), cybervault.SeverityCritical, false) {
 				b.Fatal("not admitted")
 			}
 			assignments = append(assignments, &cybervault.Assignment{
 				Event: cybervault.EventID{UUID: run[2*i]}, Delivery: cybervault.DeliveryID{UUID: run[2*i+1]}, Webhook: id,
-				EventType: cybervault.EventThreatDetected, Sequence: int64(done + i + 1), Attempt: 1, Body: body, Lease: lease,
+				EventType: cybervault.EventThreatDetected, Severity: cybervault.SeverityCritical, Sequence: int64(done + i + 1), Attempt: 1, Body: body, Lease: lease,
 			})
 		}
 		queue.recorded.Add(n)

@@ -12,91 +12,122 @@ import (
 // that came back full, and cleared before each claim looks, so that nothing that
 // comes while it looks is missed. A claim that comes back short asks when the
 // next delivery can be claimed, and sets the alarm to that.
+//
+// `urgent` says the same of severe deliveries. While the window has room, a claim
+// takes them first anyway; while it has none, they are claimed into the reserve.
 
-// wake says that something can be claimed now.
-func (l *lane) wake() {
+// watch knows whether and when there is something to claim.
+type watch struct {
+	ready bool // now
+	timer *time.Timer
+	alarm time.Time // when timer fires; zero when it is not set
+}
+
+// wake says that something can be claimed now; severity is empty where it may be
+// of any.
+func (l *lane) wake(severity cybervault.Severity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok {
 		l.look(w)
 	}
-	l.overflow = true
+	l.overflow.ready = true
+	l.urgent.ready = l.urgent.ready || severity == "" || severity.Severe()
 	l.hire()
 	l.refill()
 }
 
-// wakeAt says that something can be claimed at t.
-func (l *lane) wakeAt(t time.Time) {
+// wakeAt says that something of a severity can be claimed at t.
+func (l *lane) wakeAt(t time.Time, severity cybervault.Severity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.After(l.d.cfg.Now()) {
-		l.setAlarm(t)
-		return
+	later := t.After(l.d.cfg.Now())
+	for _, w := range []*watch{&l.overflow, &l.urgent} {
+		switch {
+		case w == &l.urgent && !severity.Severe():
+		case later:
+			l.setAlarm(w, t)
+		default:
+			w.ready = true
+		}
 	}
-	l.overflow = true
 	l.refill()
 }
 
-func (l *lane) setAlarm(t time.Time) {
-	if l.stopped || !l.alarm.IsZero() && !t.Before(l.alarm) {
+func (l *lane) setAlarm(w *watch, t time.Time) {
+	if l.stopped || !w.alarm.IsZero() && !t.Before(w.alarm) {
 		return
 	}
-	l.alarm = t
+	w.alarm = t
 	wait := max(t.Sub(l.d.cfg.Now()), 0)
-	if l.timer == nil {
-		l.timer = time.AfterFunc(wait, l.ring)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(wait, func() { l.ring(w) })
 	} else {
-		l.timer.Reset(wait)
+		w.timer.Reset(wait)
 	}
 }
 
-func (l *lane) ring() {
+func (l *lane) ring(w *watch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alarm = time.Time{}
-	l.overflow = true
+	w.alarm, w.ready = time.Time{}, true
 	l.refill()
 }
 
 func (l *lane) silence() {
-	if l.timer != nil {
-		l.timer.Stop()
+	for _, w := range []*watch{&l.overflow, &l.urgent} {
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+		w.alarm = time.Time{}
 	}
-	l.alarm = time.Time{}
 }
 
-// refill starts a claim when the store holds more and the window has room.
-// Whoever makes room calls it again.
+// refill starts a claim when the store holds more and the window has room, or
+// more that is severe and the reserve has. Whoever makes room calls it again.
 func (l *lane) refill() {
-	bound := l.bound()
-	if !l.overflow || l.claiming || l.stopped || l.waiting()+l.reserved > bound/2 {
+	if l.claiming || l.stopped || !l.overflow.ready && !l.urgent.ready {
 		return
 	}
 	if l.busy || l.ordered && l.waiting() > 0 {
 		return // our own leases would stop the claim
 	}
+	bound := l.bound()
+	usual := l.overflow.ready && l.regular() <= bound/2
+	if !usual && (!l.urgent.ready || l.ordered || l.room() == 0) {
+		return
+	}
 	if until, away := l.away(); away {
 		if !until.IsZero() {
-			l.setAlarm(until)
+			l.setAlarm(&l.overflow, until)
 		}
 		return
 	}
-	room, held := l.d.room(min(bound-l.waiting()-l.reserved, maxClaim), l.size, l.waiting() == 0 && l.workers <= 1)
-	if room == 0 {
+	c := cybervault.Claim{Webhook: l.webhook}
+	var held int64
+	if usual {
+		c.Limit, held = l.d.room(min(bound-l.regular(), maxClaim), l.size, windowBytes, l.waiting() == 0 && l.workers <= 1)
+		c.Patient = (l.turns + c.Limit) / patience
+	} else {
+		c.Limit, held = l.d.room(min(l.room(), maxClaim), l.size, windowBytes+reserveBytes, false)
+		c.Least = cybervault.SeverityHigh
+	}
+	if c.Limit == 0 {
 		return // a worker asks again with each attempt
 	}
-	l.claiming, l.overflow = true, false
-	l.d.workers.Go(func() { l.claim(room, held) })
+	l.claiming, l.urgent.ready = true, false
+	l.overflow.ready = l.overflow.ready && !usual
+	l.d.workers.Go(func() { l.claim(c, held) })
 }
 
 // room bounds a claim by the memory that is left, and takes that: a claim's
 // bodies are counted by what they are expected to need until they are there. A
 // lane that has nothing to do is given a few places whatever the others hold.
-func (d *Dispatcher) room(want, size int, starved bool) (room int, held int64) {
+func (d *Dispatcher) room(want, size int, budget int64, starved bool) (room int, held int64) {
 	if size == 0 {
 		size = cybervault.MaxEventBytes
 	}
-	room = min(want, int(max(windowBytes-d.bytes.Load(), 0)/int64(size)))
+	room = min(want, int(max(budget-d.bytes.Load(), 0)/int64(size)))
 	if starved {
 		room = max(room, min(want, starvedClaim))
 	}
@@ -105,11 +136,11 @@ func (d *Dispatcher) room(want, size int, starved bool) (room int, held int64) {
 	return room, held
 }
 
-// claim takes up to room due deliveries out of the store.
-func (l *lane) claim(room int, held int64) {
-	claimed, next, err := l.fetch(room)
+// claim takes due deliveries out of the store.
+func (l *lane) claim(c cybervault.Claim, held int64) {
+	found, err := l.fetch(c)
 	var size int64
-	for _, a := range claimed {
+	for _, a := range found.claimed {
 		size += int64(len(a.Body))
 	}
 	l.d.bytes.Add(size - held)
@@ -119,53 +150,84 @@ func (l *lane) claim(room int, held int64) {
 	l.claiming = false
 	if l.stopped {
 		l.d.bytes.Add(-size)
-		if len(claimed) > 0 {
-			l.d.workers.Go(func() { l.d.release(claimed) })
+		if len(found.claimed) > 0 {
+			l.d.workers.Go(func() { l.d.release(found.claimed) })
 		}
 		return
 	}
-	for _, a := range claimed {
-		l.push(a)
+	for _, a := range found.claimed {
+		l.push(a, c.Least != "")
 	}
 	l.shed()
-	if n := len(claimed); n > 0 {
+	if n := len(found.claimed); n > 0 {
 		// The largest of late, so that one small batch among large ones does not
 		// let the next claim take too much.
 		l.size = max(int(size)/n, l.size*3/4, 1)
 	}
-	switch {
-	case err != nil:
-		l.failures++
-		l.setAlarm(l.d.cfg.Now().Add(min(time.Second<<min(l.failures-1, 10), maxClaimPause)))
-	case len(claimed) == room:
-		l.failures, l.overflow = 0, true // there may be more
-	default:
-		l.failures, l.overflow = 0, l.overflow || l.busy // then it was our own lease that stopped it
-		if !next.IsZero() {
-			l.setAlarm(next)
-		}
-	}
+	l.settle(c, found, err)
 	l.refill()
 }
 
-// fetch claims, and tells when to look again where that found all there is.
-// What was claimed is returned even when it fails after that.
-func (l *lane) fetch(room int) (claimed []*cybervault.Assignment, next time.Time, err error) {
+// settle sets the watches by what a claim has found.
+func (l *lane) settle(c cybervault.Claim, found finding, err error) {
+	usual, full := c.Least == "", len(found.claimed) == c.Limit
+	if err != nil {
+		l.failures++
+		again := l.d.cfg.Now().Add(min(time.Second<<min(l.failures-1, 10), maxClaimPause))
+		l.setAlarm(&l.urgent, again)
+		if usual {
+			l.setAlarm(&l.overflow, again)
+		}
+		return
+	}
+	l.failures = 0
+	if usual {
+		l.turns = (l.turns + len(found.claimed)) % patience
+		// There may be more; or it was our own lease that stopped it.
+		l.overflow.ready = l.overflow.ready || full || l.busy
+	} else {
+		l.urgent.ready = l.urgent.ready || full
+	}
+	if !found.next.IsZero() {
+		l.setAlarm(&l.overflow, found.next)
+	}
+	if !found.severe.IsZero() {
+		l.setAlarm(&l.urgent, found.severe)
+	}
+}
+
+// finding is what a claim has found, and when to look again.
+type finding struct {
+	claimed      []*cybervault.Assignment
+	next, severe time.Time // zero where nothing is to come, or it was not asked
+}
+
+// fetch claims, and asks when to look again for what the claim cannot have taken
+// for want of time rather than of places. What was claimed is returned even when
+// it fails after that.
+func (l *lane) fetch(c cybervault.Claim) (found finding, err error) {
 	w, ok := l.d.cfg.Webhooks.Lookup(l.webhook)
 	if !ok || !takes(w) {
-		return nil, time.Time{}, nil // woken again when it is enabled or verified
+		return found, nil // woken again when it is enabled or verified
 	}
+	c.Lease = l.d.NewLease()
+	queue := l.d.cfg.Queue
 	if w.Ordered {
-		claimed, next, err = l.d.cfg.Queue.ClaimOrdered(l.d.ctx, l.webhook, room, l.d.NewLease())
+		found.claimed, found.next, err = queue.ClaimOrdered(l.d.ctx, l.webhook, c.Limit, c.Lease)
 		l.d.noteQueue(err)
-		return claimed, next, err
+		return found, err
 	}
-	claimed, err = l.d.cfg.Queue.Claim(l.d.ctx, l.webhook, room, l.d.NewLease())
-	if err == nil && len(claimed) < room {
-		next, err = l.d.cfg.Queue.NextDue(l.d.ctx, l.webhook)
+	found.claimed, err = queue.Claim(l.d.ctx, c)
+	full, usual := len(found.claimed) == c.Limit, c.Least == ""
+	switch {
+	case err != nil:
+	case usual && !full:
+		found.next, err = queue.NextDue(l.d.ctx, l.webhook, "")
+	case usual || !full: // the window may be full by then
+		found.severe, err = queue.NextDue(l.d.ctx, l.webhook, cybervault.SeverityHigh)
 	}
 	l.d.noteQueue(err)
-	return claimed, next, err
+	return found, err
 }
 
 // takes reports whether a webhook takes deliveries at the moment. Tests are sent

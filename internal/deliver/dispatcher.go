@@ -14,14 +14,15 @@ import (
 
 // Queue is where deliveries wait: the store.
 type Queue interface {
-	// Claim leases up to limit due deliveries of a webhook.
-	Claim(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, error)
+	// Claim leases due deliveries of a webhook, the most severe first.
+	Claim(ctx context.Context, c cybervault.Claim) ([]*cybervault.Assignment, error)
 	// ClaimOrdered leases up to limit deliveries of an ordered webhook in the
 	// order of their sequence numbers, and nothing past one that cannot be
 	// claimed; next tells when that one can, where time decides it.
 	ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error)
-	// NextDue tells when the earliest pending delivery of a webhook can be claimed.
-	NextDue(ctx context.Context, webhook cybervault.WebhookID) (time.Time, error)
+	// NextDue tells when the earliest pending delivery of a webhook that is at
+	// least so severe can be claimed.
+	NextDue(ctx context.Context, webhook cybervault.WebhookID, least cybervault.Severity) (time.Time, error)
 	// Record hands in a result; done is called when it is durable or refused.
 	Record(r *cybervault.Result, done func(error)) error
 	// Release gives leases back.
@@ -76,6 +77,8 @@ const (
 	minWindow     = 16       // and while it fails
 	orderedWindow = 128      // of an ordered webhook, whose deliveries behind a failure are given back
 	windowBytes   = 64 << 20 // of the bodies in all windows together
+	reserve       = 256      // above the window of each webhook, for severe deliveries
+	reserveBytes  = 16 << 20 // and above windowBytes
 	maxClaim      = 512      // taken out of the store at once
 	starvedClaim  = 8        // taken by a lane with nothing to do, even when windowBytes are used up
 	maxClaimPause = 15 * time.Second
@@ -177,7 +180,10 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 			continue
 		}
 		if l := d.lane(b.Webhook); l != nil {
-			l.wakeAt(b.DueAt)
+			l.wakeAt(b.DueAt, cybervault.SeverityInfo)
+			if !b.SevereAt.IsZero() {
+				l.wakeAt(b.SevereAt, cybervault.SeverityHigh)
+			}
 		}
 	}
 	d.clean()
@@ -236,15 +242,20 @@ func (d *Dispatcher) NewLease() cybervault.Lease {
 	return cybervault.Lease{Token: d.cfg.IDs.Next().Key(), Until: d.cfg.Now().Add(LeaseDuration)}
 }
 
-// Admit reserves a place in the window of a webhook for a delivery of size
-// bytes that is about to be committed. When it says yes, Dispatch or Withdraw
-// must follow. An urgent delivery is always admitted, until the dispatcher stops.
-func (d *Dispatcher) Admit(webhook cybervault.WebhookID, size int, urgent bool) bool {
+// Admit reserves a place in memory for a delivery of size bytes to a webhook
+// that is about to be committed: in its window, or, where that is full and the
+// delivery is severe, in its reserve. When it says yes, Dispatch or Withdraw must
+// follow. A test is always admitted, until the dispatcher stops.
+func (d *Dispatcher) Admit(webhook cybervault.WebhookID, size int, severity cybervault.Severity, test bool) bool {
+	budget := int64(windowBytes)
+	if severity.Severe() {
+		budget += reserveBytes
+	}
 	l := d.lane(webhook)
-	if l == nil || !urgent && d.bytes.Load() >= windowBytes {
+	if l == nil || !test && d.bytes.Load() >= budget {
 		return false
 	}
-	if !l.admit(urgent) {
+	if !l.admit(severity, test) {
 		return false
 	}
 	d.bytes.Add(int64(size))
@@ -253,9 +264,9 @@ func (d *Dispatcher) Admit(webhook cybervault.WebhookID, size int, urgent bool) 
 
 // Withdraw gives back a place that Admit reserved for a delivery that was not
 // committed.
-func (d *Dispatcher) Withdraw(webhook cybervault.WebhookID, size int) {
+func (d *Dispatcher) Withdraw(webhook cybervault.WebhookID, size int, severity cybervault.Severity) {
 	d.bytes.Add(-int64(size))
-	d.known(webhook).withdraw()
+	d.known(webhook).withdraw(severity)
 }
 
 // known returns the lane of a webhook that has a reserved place in it, and so
@@ -281,10 +292,10 @@ func (d *Dispatcher) Dispatch(assignments []*cybervault.Assignment) {
 
 // Wake says that the queue holds deliveries of a webhook that can be claimed
 // now: some were committed without a place in the window, freed, or the
-// webhook was enabled.
-func (d *Dispatcher) Wake(webhook cybervault.WebhookID) {
+// webhook was enabled. The severity is empty where they may be of any.
+func (d *Dispatcher) Wake(webhook cybervault.WebhookID, severity cybervault.Severity) {
 	if l := d.lane(webhook); l != nil {
-		l.wake()
+		l.wake(severity)
 	}
 }
 

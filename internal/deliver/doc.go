@@ -9,7 +9,8 @@
 // Every webhook has a lane of its own: its own bounded window of claimed
 // deliveries in memory, its own bound on attempts under way, its own clock for
 // retries. A lane that waits for its receiver holds nothing that another lane
-// needs.
+// needs. Within a lane the more severe delivery goes first, but every eighth turn
+// is for whoever has waited longest.
 //
 // It never decides who gets an event, never dials, and never says that a
 // delivery has ended before the store has it on disk.

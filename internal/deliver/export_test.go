@@ -17,6 +17,9 @@ const (
 	SweepEvery  = sweepEvery
 	SlowAttempt = slowAttempt
 	QuickSlots  = quickSlots
+	Reserve     = reserve
+	SpareBytes  = reserveBytes
+	Patience    = patience
 )
 
 // HeldBytes tells how much memory the dispatcher believes to hold.
@@ -55,4 +58,4 @@ func (d *Dispatcher) Learn(id cybervault.WebhookID, x *cybervault.Exchange) {
 }
 
 // WakeAt sets the alarm of a webhook's lane.
-func (d *Dispatcher) WakeAt(id cybervault.WebhookID, t time.Time) { d.lane(id).wakeAt(t) }
+func (d *Dispatcher) WakeAt(id cybervault.WebhookID, t time.Time) { d.lane(id).wakeAt(t, "") }

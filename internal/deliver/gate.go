@@ -82,7 +82,7 @@ func (l *lane) look(w *cybervault.Webhook) {
 // opens tells whether the gate is shut for what waits first, and when it opens;
 // zero if something else than time opens it.
 func (l *lane) opens() (at time.Time, shut bool) {
-	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 && !l.busy || l.queue[l.head].Test {
+	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 && !l.busy || l.waits.first().Test {
 		return at, false
 	}
 	if l.busy {
@@ -113,7 +113,7 @@ func (l *lane) pass() (p permit, ok bool) {
 		l.resumeAt(at)
 		return p, false
 	}
-	if l.queue[l.head].Test {
+	if l.waits.first().Test {
 		return p, true
 	}
 	if l.pace.rate > 0 {
@@ -172,7 +172,7 @@ func (l *lane) resume() {
 	l.refill()
 }
 
-// bound is how many deliveries the window may hold.
+// bound is how many deliveries the window may hold, but for the reserve.
 func (l *lane) bound() int {
 	if l.health.Breaker != cybervault.BreakerClosed {
 		return 1 // the probe
@@ -181,6 +181,11 @@ func (l *lane) bound() int {
 	if l.ordered {
 		n = min(n, orderedWindow)
 	}
+	return l.paced(n)
+}
+
+// paced bounds a number of places by what the rate limit lets through in time.
+func (l *lane) paced(n int) int {
 	if l.pace.rate > 0 {
 		n = min(n, max(1, int(l.pace.rate*paceAhead.Seconds())))
 	}
@@ -227,7 +232,7 @@ func (l *lane) trip() {
 	}
 	h.Breaker, h.OpenedAt = cybervault.BreakerOpen, now
 	l.save()
-	l.overflow = true
+	l.overflow.ready, l.urgent.ready = true, true
 	l.shed()
 	l.refill()
 }
@@ -238,7 +243,7 @@ func (l *lane) shed() {
 		return
 	}
 	if left := l.remove(func(a *cybervault.Assignment) bool { return !a.Test }); len(left) > 0 {
-		l.overflow = true
+		l.overflow.ready, l.urgent.ready = true, true
 		l.d.workers.Go(func() { l.giveBack(left) })
 	}
 }

@@ -81,7 +81,7 @@ func TestALimitIsLiftedWhileDeliveriesWait(t *testing.T) {
 			}
 		}
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit = 0 })
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		pass(time.Second)
 		if n := w.queue.count(cybervault.DeliveryDelivered); n != 51 {
 			t.Errorf("%d delivered once the limit is lifted, want 51", n)
@@ -199,7 +199,7 @@ func TestAChangeProbesAtOnce(t *testing.T) {
 		up.Store(true)
 		id := w.publish(hook)
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.UpdatedAt = w.now() })
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		pass(time.Second)
 		if r := w.queue.get(id); r.status != cybervault.DeliveryDelivered || w.d.Health(hook.ID).Breaker != cybervault.BreakerClosed {
 			t.Errorf("the delivery is %s, health %+v", r.status, w.d.Health(hook.ID))

@@ -36,7 +36,7 @@ func TestGoneDisablesTheWebhook(t *testing.T) {
 		w.net.answers[hook.URL] = answering(200, 0)
 		w.net.mu.Unlock()
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		pass(time.Minute)
 		if n := w.queue.count(cybervault.DeliveryDelivered); n != 200-made {
 			t.Errorf("%d delivered once it is enabled again, want the %d that waited", n, 200-made)
@@ -188,7 +188,7 @@ func TestHealthIsStoredWhenItChanges(t *testing.T) {
 			t.Errorf("after a restart: %+v, want it failing since %v", h, since)
 		}
 		w.hooks.remove(hook.ID)
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		w.d.Forget(hook.ID)
 		pass(time.Second)
 		if kept, _ := w.ward.state(hook.ID); kept.Webhook == hook.ID {

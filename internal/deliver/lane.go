@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,13 +16,13 @@ type lane struct {
 	webhook cybervault.WebhookID
 
 	mu       sync.Mutex
-	queue    []*cybervault.Assignment // claimed, waiting for a worker; from head on
-	head     int
-	reserved int  // places promised to deliveries that are being committed
-	window   int  // bound on queue and reserved; follows how fast the receiver takes
-	limit    int  // bound on workers; halved when the receiver cannot be reached or asks for less
-	most     int  // bound on limit: the webhook's own, as of the last look
-	slow     bool // the last attempt took slowAttempt or longer
+	waits    ranks // claimed, waiting for a worker
+	reserved int   // places promised to deliveries that are being committed
+	window   int   // bound on both, but for the reserve; follows how fast the receiver takes
+	spare    spare // of the above, what stands in the reserve for severe deliveries
+	limit    int   // bound on workers; halved when the receiver cannot be reached or asks for less
+	most     int   // bound on limit: the webhook's own, as of the last look
+	slow     bool  // the last attempt took slowAttempt or longer
 	workers  int
 	stopped  bool
 
@@ -36,15 +35,15 @@ type lane struct {
 	saving    bool // health is being stored
 	unsaved   bool // health is not stored as it is now
 
-	overflow bool // the store holds deliveries that can be claimed now
+	overflow watch // the store holds deliveries that can be claimed
+	urgent   watch // severe ones
 	claiming bool
 	failures int // claims that failed, in a row
+	turns    int // places given in claims since the last for the patient
 	size     int // of a body, by the last claims; 0 as long as none is known
-	timer    *time.Timer
-	alarm    time.Time // when timer fires; zero when it is not set
 }
 
-func (l *lane) waiting() int { return len(l.queue) - l.head }
+func (l *lane) waiting() int { return l.waits.count }
 
 func (l *lane) length() int {
 	l.mu.Lock()
@@ -52,24 +51,34 @@ func (l *lane) length() int {
 	return l.waiting()
 }
 
-func (l *lane) admit(urgent bool) bool {
+func (l *lane) admit(severity cybervault.Severity, test bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// Older deliveries that overflowed into the store go first.
-	if l.stopped || !urgent && (l.overflow || l.ordered || l.waiting()+l.reserved >= l.bound()) {
+	if l.stopped || !test && l.ordered {
 		return false
 	}
-	if _, away := l.away(); away && !urgent {
+	if _, away := l.away(); away && !test {
+		return false
+	}
+	switch {
+	case test:
+	case !l.overflow.ready && l.regular() < l.bound():
+	case severity.Severe() && !l.urgent.ready && l.room() > 0:
+		l.spare.promised++
+	default: // older deliveries that overflowed into the store go first
 		return false
 	}
 	l.reserved++
 	return true
 }
 
-func (l *lane) withdraw() {
+func (l *lane) withdraw(severity cybervault.Severity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
+	if severity.Severe() {
+		l.spare.keep()
+	}
 	l.refill() // the place may be the one a claim was waiting for
 }
 
@@ -79,25 +88,20 @@ func (l *lane) take(a *cybervault.Assignment) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
+	kept := severe(a) && l.spare.keep()
 	if l.stopped {
 		return false
 	}
-	l.push(a)
+	l.push(a, kept)
 	l.shed() // the breaker may have opened during the commit
 	return true
 }
 
-// push adds an assignment and sees to it that somebody works on it.
-func (l *lane) push(a *cybervault.Assignment) {
-	switch {
-	case !a.Test || a.Attempt > 1:
-		l.queue = append(l.queue, a)
-	case l.head > 0: // a person waits for a test: it goes first
-		l.head--
-		l.queue[l.head] = a
-	default:
-		l.queue = slices.Insert(l.queue, 0, a)
-	}
+// push adds an assignment, in the reserve if it is to stand there, and sees to it
+// that somebody works on it.
+func (l *lane) push(a *cybervault.Assignment, reserved bool) {
+	l.waits.push(a)
+	l.spare.enter(a, reserved)
 	l.hire()
 }
 
@@ -119,20 +123,6 @@ func (l *lane) hire() {
 		l.workers++
 		l.d.workers.Go(l.work)
 	}
-}
-
-func (l *lane) pop() *cybervault.Assignment {
-	a := l.queue[l.head]
-	l.queue[l.head] = nil
-	l.head++
-	if l.head == len(l.queue) {
-		l.queue, l.head = l.queue[:0], 0
-	} else if l.head >= 1024 && l.head > len(l.queue)/2 {
-		n := copy(l.queue, l.queue[l.head:])
-		clear(l.queue[n:])
-		l.queue, l.head = l.queue[:n], 0
-	}
-	return a
 }
 
 // work makes attempts until there is nothing to do. The slot is taken before
@@ -188,32 +178,24 @@ func (l *lane) next(paid *permit) *cybervault.Assignment {
 	if l.waiting() == 0 || l.stopped || l.disabling {
 		return nil
 	}
-	if l.queue[l.head].Test {
+	if l.waits.first().Test {
 		l.giveUp(*paid)
 		*paid = permit{}
 	} else if l.pace.rate > 0 && !paid.token || l.health.Breaker != cybervault.BreakerClosed && !paid.probe {
 		return nil // the gate was shut meanwhile: at its next turn it asks again
 	}
-	a := l.pop()
+	a := l.waits.pop()
+	l.spare.leave(a)
 	l.busy = l.busy || a.Ordered
 	return a
 }
 
-// remove takes out of the window what drop chooses.
+// remove takes out of memory what drop chooses.
 func (l *lane) remove(drop func(*cybervault.Assignment) bool) []*cybervault.Assignment {
-	var out []*cybervault.Assignment
-	kept := l.queue[:l.head]
-	for _, a := range l.queue[l.head:] {
-		if drop(a) {
-			l.d.bytes.Add(-int64(len(a.Body)))
-			out = append(out, a)
-		} else {
-			kept = append(kept, a)
-		}
-	}
-	clear(l.queue[len(kept):])
-	if l.queue = kept; l.head == len(l.queue) {
-		l.queue, l.head = l.queue[:0], 0
+	out := l.waits.remove(drop)
+	for _, a := range out {
+		l.d.bytes.Add(-int64(len(a.Body)))
+		l.spare.leave(a)
 	}
 	return out
 }
@@ -232,7 +214,7 @@ func (l *lane) putBack(a *cybervault.Assignment) {
 	// The webhook may have been enabled, and the lane woken, while the leases
 	// were still in the claim's way.
 	if w, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok && takes(w) {
-		l.wake()
+		l.wake("")
 	}
 }
 
@@ -244,7 +226,7 @@ func (l *lane) expire(a *cybervault.Assignment, now time.Time) {
 	l.window = max(l.window/2, minWindow)
 	l.mu.Unlock()
 	if l.giveBack(append(left, a)) {
-		l.wake()
+		l.wake("")
 	}
 }
 
@@ -255,7 +237,7 @@ func (l *lane) giveBack(left []*cybervault.Assignment) bool {
 		return true
 	}
 	for _, a := range left {
-		l.wakeAt(a.Lease.Until)
+		l.wakeAt(a.Lease.Until, a.Severity)
 	}
 	return false
 }
@@ -304,14 +286,14 @@ func (l *lane) recorded(r *cybervault.Result, a *cybervault.Assignment, err erro
 	}
 	switch {
 	case err == nil && r.Status == cybervault.DeliveryPending:
-		l.wakeAt(r.NextAttemptAt)
+		l.wakeAt(r.NextAttemptAt, a.Severity)
 	case err != nil && cybervault.ErrorCode(err) == cybervault.CodeConflict:
 		l.d.cfg.Logger.Info("a result came after its delivery was cancelled or its lease was taken over, and was not recorded",
 			slog.String("delivery", r.Attempt.Delivery.String()), slog.Int("attempt", r.Attempt.Number))
 	case err != nil:
 		l.d.cfg.Logger.Error("a result was not recorded; the delivery is tried again when its lease ends",
 			slog.String("delivery", r.Attempt.Delivery.String()), slog.Any("error", err))
-		l.wakeAt(r.Lease.Until)
+		l.wakeAt(r.Lease.Until, a.Severity)
 	}
 }
 
@@ -323,7 +305,7 @@ func (l *lane) holdBack() {
 	}
 	l.d.workers.Go(func() {
 		l.giveBack(left)
-		l.wake() // to learn when to look again
+		l.wake("") // to learn when to look again
 	})
 }
 
@@ -334,7 +316,7 @@ func (l *lane) passed() {
 	again := l.ordered
 	l.mu.Unlock()
 	if again {
-		l.wake()
+		l.wake("")
 	}
 }
 
@@ -353,7 +335,7 @@ func (l *lane) empty() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.remove(func(*cybervault.Assignment) bool { return true })
-	l.overflow = false
+	l.overflow.ready, l.urgent.ready = false, false
 	l.silence()
 	if !l.health.Well() && !l.stopped {
 		l.recover()

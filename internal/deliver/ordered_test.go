@@ -142,14 +142,14 @@ func TestAWebhookIsMadeOrdered(t *testing.T) {
 				t.Error(s)
 			}
 		})
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		pass(time.Minute)
 		if n := w.queue.count(cybervault.DeliveryDelivered); n != 200 {
 			t.Errorf("%d delivered, want 200; %d were under way at the change", n, under)
 		}
 		off.Store(true)
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Ordered = false })
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		for range 100 {
 			w.publish(hook)
 		}
@@ -239,7 +239,7 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookDisabled })
 		case "enable":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "cancel":
 			if len(all) > 0 && !broken {
 				id := all[a.N%len(all)]
@@ -268,9 +268,9 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 			w.clock.Add(int64(time.Duration(a.N) * time.Second))
 		case "limit":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit = float64(a.N-1) / 4 })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "wake":
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		}
 	}
 	mend()
@@ -278,7 +278,7 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 	healed = true
 	w.net.mu.Unlock()
 	w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status, h.RateLimit = cybervault.WebhookEnabled, 0 })
-	w.d.Wake(hook.ID)
+	w.d.Wake(hook.ID, "")
 	pass(3 * time.Hour)
 	for _, id := range all {
 		if r := w.queue.get(id); !r.status.Ended() {

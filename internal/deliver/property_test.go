@@ -80,7 +80,7 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 	withdraw := func() {
 		for id, n := range reserved {
 			for range n {
-				w.d.Withdraw(id, 1000)
+				w.d.Withdraw(id, 1000, "")
 			}
 		}
 		clear(reserved)
@@ -109,12 +109,12 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookDisabled })
 		case "enable":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "unverify":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Verification = true })
 		case "verify":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Verification = false })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "steal": // leases end early, and another node has them when it dies
 			w.queue.mu.Lock()
 			n := a.N
@@ -150,20 +150,20 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 			w.clock.Add(int64(time.Duration(a.N) * time.Second))
 		case "reserve":
 			for range 50 * a.N {
-				if w.d.Admit(hook.ID, 1000, false) {
+				if w.d.Admit(hook.ID, 1000, "", false) {
 					reserved[hook.ID]++
 				}
 			}
 		case "limit":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit, h.Concurrency = float64(a.N)/4, a.N })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "unlimit":
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.RateLimit, h.Concurrency = 0, 0 })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		case "withdraw":
 			withdraw()
 		case "wake":
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 		}
 	}
 	mend()
@@ -175,7 +175,7 @@ func live(t *testing.T, answers []string, acts []act) (failed []string) {
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) {
 			h.Status, h.Verification, h.RateLimit = cybervault.WebhookEnabled, false, 0
 		})
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 	}
 	pass(time.Hour)
 	for _, id := range all {

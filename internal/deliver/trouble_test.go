@@ -19,7 +19,7 @@ func TestALeaseThatIsTooShortIsNotTried(t *testing.T) {
 		id := w.ids.NextRun(2)
 		a := &cybervault.Assignment{Delivery: cybervault.DeliveryID{UUID: id[1]}, Event: cybervault.EventID{UUID: id[0]}, Webhook: hook.ID,
 			Attempt: 1, Body: []byte(`{}`), Lease: cybervault.Lease{Token: 77, Until: w.now().Add(deliver.LeaseMargin - time.Millisecond)}}
-		if !w.d.Admit(hook.ID, len(a.Body), false) {
+		if !w.d.Admit(hook.ID, len(a.Body), "", false) {
 			t.Fatal("not admitted")
 		}
 		w.queue.put(*a, 0, a.Lease.Until, a.Lease.Token)
@@ -136,10 +136,10 @@ func TestStopWaitsAndGivesLeasesBack(t *testing.T) {
 		w.nothingHeld()
 
 		// What comes after a stop is neither lost nor tried.
-		if w.d.Admit(hook.ID, 2, true) {
+		if w.d.Admit(hook.ID, 2, "", true) {
 			t.Error("admitted after a stop")
 		}
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		w.d.Forget(hook.ID)
 		w.stop(0)
 		pass(time.Hour)
@@ -185,7 +185,7 @@ func TestDispatchAfterStopGivesTheLeaseBack(t *testing.T) {
 		hook := w.webhook(answering(200, 0))
 		run := w.ids.NextRun(2)
 		a := &cybervault.Assignment{Delivery: cybervault.DeliveryID{UUID: run[1]}, Webhook: hook.ID, Attempt: 1, Body: []byte(`{}`)}
-		w.d.Admit(hook.ID, len(a.Body), false)
+		w.d.Admit(hook.ID, len(a.Body), "", false)
 		a.Lease = w.d.NewLease()
 		w.queue.put(*a, 0, a.Lease.Until, a.Lease.Token)
 		w.stop(0)
@@ -223,7 +223,7 @@ func TestADisabledWebhookKeepsItsDeliveries(t *testing.T) {
 				t.Errorf("%s: a test is %s; tests are sent to any webhook", name, r.status)
 			}
 			w.hooks.change(hook.ID, func(h *cybervault.Webhook) { *h = *hook })
-			w.d.Wake(hook.ID)
+			w.d.Wake(hook.ID, "")
 			pass(20 * time.Second)
 			if n := w.queue.count(cybervault.DeliveryDelivered); n != 201 {
 				t.Errorf("%s: %d delivered once it is enabled again, want 201", name, n)
@@ -247,7 +247,7 @@ func TestEnablingWhileLeasesAreGivenBack(t *testing.T) {
 		w.queue.slow.Store(int64(500 * time.Millisecond))
 		pass(101 * time.Millisecond) // the workers find it disabled and begin to release
 		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Status = cybervault.WebhookEnabled })
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, "")
 		pass(6 * time.Second)
 		if n := w.queue.count(cybervault.DeliveryDelivered); n != 8 {
 			t.Errorf("%d delivered, want 8", n)
@@ -377,19 +377,19 @@ func TestWithdrawGivesThePlaceBack(t *testing.T) {
 		w := newWorld(t)
 		hook := w.webhook(answering(200, 0))
 		places := 0
-		for w.d.Admit(hook.ID, 100, false) {
+		for w.d.Admit(hook.ID, 100, "", false) {
 			places++
 		}
 		if places != deliver.StartWindow {
 			t.Errorf("%d places, want %d", places, deliver.StartWindow)
 		}
-		if !w.d.Admit(hook.ID, 100, true) {
+		if !w.d.Admit(hook.ID, 100, "", true) {
 			t.Error("an urgent delivery was not admitted")
 		}
 		id := w.publish(hook) // finds no place, and the lane no room for a claim
 		pass(time.Second)
 		for range places + 1 {
-			w.d.Withdraw(hook.ID, 100)
+			w.d.Withdraw(hook.ID, 100, "")
 		}
 		pass(100 * time.Millisecond)
 		if r := w.queue.get(id); r.status != cybervault.DeliveryDelivered {

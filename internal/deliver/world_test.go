@@ -2,7 +2,6 @@ package deliver_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,235 +12,6 @@ import (
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/deliver"
 )
-
-// row is a delivery as the store keeps it.
-type row struct {
-	assignment cybervault.Assignment // what a claim returns; attempt and lease are made anew
-	status     cybervault.DeliveryStatus
-	attempts   int
-	due        time.Time // when anyone may claim it: the next attempt's time, or the lease's end
-	token      int64
-	results    []*cybervault.Result
-}
-
-// memQueue behaves as the store does: leases, due times, fencing, commits that
-// take a moment, and a database that can be in trouble.
-type memQueue struct {
-	now    func() time.Time
-	commit time.Duration
-	slow   atomic.Int64 // nanoseconds more that a release takes
-
-	mu       sync.Mutex
-	rows     map[cybervault.DeliveryID]*row
-	sequence map[cybervault.WebhookID]int64
-	trouble  chan struct{} // not nil: refuses; closed when it is over
-	refused  int
-	stale    int
-	released int
-	records  sync.WaitGroup // results on their way
-}
-
-var errTrouble = errors.New("disk full")
-
-func newQueue(now func() time.Time) *memQueue {
-	return &memQueue{now: now, commit: 2 * time.Millisecond, rows: map[cybervault.DeliveryID]*row{}, sequence: map[cybervault.WebhookID]int64{}}
-}
-
-// transact runs fn as a transaction: after the time a commit takes, or not at all.
-func (q *memQueue) transact(fn func()) error {
-	if q.commit > 0 {
-		<-time.After(q.commit)
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.trouble != nil {
-		q.refused++
-		return errTrouble
-	}
-	fn()
-	return nil
-}
-
-func (q *memQueue) breakDown() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.trouble = make(chan struct{})
-}
-
-func (q *memQueue) recover() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	close(q.trouble)
-	q.trouble = nil
-}
-
-func (q *memQueue) Claim(_ context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, err error) {
-	err = q.transact(func() {
-		now := q.now()
-		var due []*row
-		for _, r := range q.rows {
-			if r.assignment.Webhook == webhook && r.status == cybervault.DeliveryPending && !r.due.After(now) {
-				due = append(due, r)
-			}
-		}
-		slices.SortFunc(due, func(a, b *row) int {
-			if c := a.due.Compare(b.due); c != 0 {
-				return c
-			}
-			return int(a.assignment.Delivery.Key() - b.assignment.Delivery.Key())
-		})
-		for _, r := range due[:min(limit, len(due))] {
-			a := r.assignment
-			a.Attempt, a.Lease = r.attempts+1, lease
-			r.token, r.due = lease.Token, lease.Until
-			claimed = append(claimed, &a)
-		}
-	})
-	return claimed, err
-}
-
-func (q *memQueue) ClaimOrdered(_ context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error) {
-	err = q.transact(func() {
-		now := q.now()
-		var line []*row
-		for _, r := range q.rows {
-			if r.assignment.Webhook == webhook && !r.status.Ended() {
-				line = append(line, r)
-			}
-		}
-		slices.SortFunc(line, func(a, b *row) int { return int(a.assignment.Sequence - b.assignment.Sequence) })
-		for _, r := range line[:min(limit, len(line))] {
-			if r.due.After(now) {
-				next = r.due
-				return
-			}
-			a := r.assignment
-			a.Attempt, a.Lease, a.Ordered = r.attempts+1, lease, !a.Test
-			r.token, r.due = lease.Token, lease.Until
-			claimed = append(claimed, &a)
-		}
-	})
-	return claimed, next, err
-}
-
-func (q *memQueue) NextDue(_ context.Context, webhook cybervault.WebhookID) (due time.Time, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.trouble != nil {
-		return due, errTrouble
-	}
-	for _, r := range q.rows {
-		if r.assignment.Webhook == webhook && r.status == cybervault.DeliveryPending && (due.IsZero() || r.due.Before(due)) {
-			due = r.due
-		}
-	}
-	return due, nil
-}
-
-func (q *memQueue) Backlogs(context.Context) ([]cybervault.Backlog, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.trouble != nil {
-		return nil, errTrouble
-	}
-	earliest := map[cybervault.WebhookID]time.Time{}
-	for _, r := range q.rows {
-		if t, ok := earliest[r.assignment.Webhook]; r.status == cybervault.DeliveryPending && (!ok || r.due.Before(t)) {
-			earliest[r.assignment.Webhook] = r.due
-		}
-	}
-	var out []cybervault.Backlog
-	for id, t := range earliest {
-		out = append(out, cybervault.Backlog{Webhook: id, DueAt: t})
-	}
-	return out, nil
-}
-
-// Record keeps a result while the database is in trouble, as the store does.
-func (q *memQueue) Record(r *cybervault.Result, done func(error)) error {
-	q.records.Go(func() {
-		for {
-			var err error
-			if q.transact(func() { err = q.finish(r) }) == nil {
-				done(err)
-				return
-			}
-			q.mu.Lock()
-			over := q.trouble
-			q.mu.Unlock()
-			if over != nil {
-				<-over
-			}
-		}
-	})
-	return nil
-}
-
-func (q *memQueue) finish(r *cybervault.Result) error {
-	d := q.rows[r.Attempt.Delivery]
-	if d.status != cybervault.DeliveryPending || d.token != r.Lease.Token || d.token == 0 {
-		q.stale++
-		return cybervault.Errorf(cybervault.CodeConflict, "the lease has ended")
-	}
-	d.status, d.attempts, d.token, d.due = r.Status, r.Attempt.Number, 0, r.NextAttemptAt
-	d.results = append(d.results, r)
-	return nil
-}
-
-func (q *memQueue) Release(_ context.Context, assignments []*cybervault.Assignment) error {
-	<-time.After(time.Duration(q.slow.Load()))
-	return q.transact(func() {
-		for _, a := range assignments {
-			if d := q.rows[a.Delivery]; d.status == cybervault.DeliveryPending && d.token == a.Lease.Token {
-				d.token, d.due = 0, q.now()
-				q.released++
-			}
-		}
-	})
-}
-
-// put stores a pending delivery as some other node left it.
-func (q *memQueue) put(a cybervault.Assignment, attempts int, due time.Time, token int64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.rows[a.Delivery] = &row{assignment: a, status: cybervault.DeliveryPending, attempts: attempts, due: due, token: token}
-}
-
-// counts returns what the queue has counted.
-func (q *memQueue) counts() (released, stale, refused int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.released, q.stale, q.refused
-}
-
-// end ends the living deliveries that match, as cancelling does.
-func (q *memQueue) end(match func(*row) bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, r := range q.rows {
-		if !r.status.Ended() && match(r) {
-			r.status, r.token = cybervault.DeliveryCancelled, 0
-		}
-	}
-}
-
-// get returns a copy of a row.
-func (q *memQueue) get(id cybervault.DeliveryID) row {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return *q.rows[id]
-}
-
-func (q *memQueue) count(status cybervault.DeliveryStatus) (n int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, r := range q.rows {
-		if r.status == status {
-			n++
-		}
-	}
-	return n
-}
 
 // settings are the webhooks as the router knows them.
 type settings struct {
@@ -418,15 +188,20 @@ func (w *world) webhook(a answer) *cybervault.Webhook {
 	return hook
 }
 
-// commit stores a delivery as the router does: claimed at birth where the
-// dispatcher admits it.
+// commit stores a delivery as the router does.
 func (w *world) commit(hook *cybervault.Webhook, body []byte, test bool) cybervault.DeliveryID {
+	return w.commitAs(hook, body, cybervault.SeverityInfo, test)
+}
+
+// commitAs stores a delivery of a severity: claimed at birth where the dispatcher
+// admits it.
+func (w *world) commitAs(hook *cybervault.Webhook, body []byte, severity cybervault.Severity, test bool) cybervault.DeliveryID {
 	run := w.ids.NextRun(2)
 	a := &cybervault.Assignment{
 		Delivery: cybervault.DeliveryID{UUID: run[1]}, Webhook: hook.ID, Event: cybervault.EventID{UUID: run[0]},
-		EventType: cybervault.EventThreatDetected, Attempt: 1, Test: test, Body: body,
+		EventType: cybervault.EventThreatDetected, Severity: severity, Attempt: 1, Test: test, Body: body,
 	}
-	admitted := w.d.Admit(hook.ID, len(body), test)
+	admitted := w.d.Admit(hook.ID, len(body), severity, test)
 	due := w.now()
 	if admitted {
 		a.Lease = w.d.NewLease()
@@ -440,13 +215,18 @@ func (w *world) commit(hook *cybervault.Webhook, body []byte, test bool) cyberva
 	if admitted {
 		w.d.Dispatch([]*cybervault.Assignment{a})
 	} else {
-		w.d.Wake(hook.ID)
+		w.d.Wake(hook.ID, severity)
 	}
 	return a.Delivery
 }
 
 func (w *world) publish(hook *cybervault.Webhook) cybervault.DeliveryID {
 	return w.commit(hook, []byte(`{"id":"wh_1"}`), false)
+}
+
+// send publishes a delivery of a severity.
+func (w *world) send(hook *cybervault.Webhook, severity cybervault.Severity) cybervault.DeliveryID {
+	return w.commitAs(hook, []byte(`{"id":"wh_1"}`), severity, false)
 }
 
 // pass lets virtual time pass.

@@ -192,7 +192,7 @@ func (r *Router) stepReplay(ctx context.Context, replay *cybervault.Replay) erro
 		return cybervault.NewDelivery{ID: cybervault.NewID[cybervault.DeliveryID](r.cfg.IDs), Status: status}
 	})
 	if err == nil && replay.Created > before {
-		r.dispatcher.Wake(replay.Webhook)
+		r.dispatcher.Wake(replay.Webhook, "")
 		r.changed()
 	}
 	return err

@@ -92,7 +92,7 @@ func (s *memStore) insert(e *cybervault.Event, d *cybervault.NewDelivery) {
 		}
 	}
 	s.deliveries = append(s.deliveries, &cybervault.Delivery{
-		ID: d.ID, Workspace: e.Workspace, Event: e.ID, EventType: e.Type, Webhook: d.Webhook, Sequence: d.Sequence,
+		ID: d.ID, Workspace: e.Workspace, Event: e.ID, EventType: e.Type, Severity: d.Severity, Webhook: d.Webhook, Sequence: d.Sequence,
 		Status: d.Status, Reason: d.Reason, Running: d.Lease.Token != 0, ReplayOf: d.ReplayOf, Test: e.Test,
 	})
 }
@@ -269,6 +269,7 @@ type dispatcher struct {
 	bytes    int
 	taken    []*cybervault.Assignment
 	woken    []cybervault.WebhookID
+	wokenBy  []cybervault.Severity
 	forgot   []cybervault.WebhookID
 	dropped  []cybervault.DeliveryID
 	awaited  map[cybervault.DeliveryID]chan *cybervault.Attempt
@@ -278,7 +279,7 @@ func (d *dispatcher) NewLease() cybervault.Lease {
 	return cybervault.Lease{Token: d.ids.Next().Key(), Until: time.Now().Add(time.Minute)}
 }
 
-func (d *dispatcher) Admit(_ cybervault.WebhookID, size int, urgent bool) bool {
+func (d *dispatcher) Admit(_ cybervault.WebhookID, size int, _ cybervault.Severity, urgent bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.full && !urgent {
@@ -289,7 +290,7 @@ func (d *dispatcher) Admit(_ cybervault.WebhookID, size int, urgent bool) bool {
 	return true
 }
 
-func (d *dispatcher) Withdraw(_ cybervault.WebhookID, size int) {
+func (d *dispatcher) Withdraw(_ cybervault.WebhookID, size int, _ cybervault.Severity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reserved--
@@ -309,10 +310,11 @@ func (d *dispatcher) Dispatch(assignments []*cybervault.Assignment) {
 	}
 }
 
-func (d *dispatcher) Wake(id cybervault.WebhookID) {
+func (d *dispatcher) Wake(id cybervault.WebhookID, severity cybervault.Severity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.woken = append(d.woken, id)
+	d.wokenBy = append(d.wokenBy, severity)
 }
 
 func (d *dispatcher) Forget(id cybervault.WebhookID) {
@@ -358,8 +360,11 @@ func (d *dispatcher) wokenFor(id cybervault.WebhookID) bool {
 type catalogue struct{}
 
 func (catalogue) Lookup(_ cybervault.WorkspaceID, name string) (cybervault.EventType, bool) {
-	known := []string{cybervault.EventThreatDetected, cybervault.EventPatchFailed, cybervault.EventSystemAlert, cybervault.EventWebhookTest}
-	return cybervault.EventType{Name: name, Example: json.RawMessage(`{"example": true}`)}, slices.Contains(known, name)
+	severity, known := map[string]cybervault.Severity{
+		cybervault.EventThreatDetected: cybervault.SeverityCritical, cybervault.EventPatchFailed: cybervault.SeverityHigh,
+		cybervault.EventSystemAlert: cybervault.SeverityMedium, cybervault.EventWebhookTest: "",
+	}[name]
+	return cybervault.EventType{Name: name, Severity: severity, Example: json.RawMessage(`{"example": true}`)}, known
 }
 
 func (c catalogue) Validate(ws cybervault.WorkspaceID, name string, data []byte) error {

@@ -44,7 +44,7 @@ func (r *Router) freeHeld(ctx context.Context, id cybervault.WebhookID) {
 			return nil
 		}
 		_, err := r.cfg.Webhooks.FreeHeld(ctx, id)
-		r.dispatcher.Wake(id)
+		r.dispatcher.Wake(id, "")
 		return err
 	})
 }
@@ -56,7 +56,7 @@ func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID) {
 			return nil
 		}
 		_, err := r.cfg.Webhooks.MarkOrdered(ctx, id)
-		r.dispatcher.Wake(id)
+		r.dispatcher.Wake(id, "")
 		return err
 	})
 }

@@ -26,10 +26,11 @@ func (r *Router) Publish(ctx context.Context, ws cybervault.WorkspaceID, req cyb
 
 // draft is a request on its way to the store.
 type draft struct {
-	request int // its place in the batch
-	pub     *cybervault.Publication
-	leased  []*cybervault.Assignment
-	woken   []cybervault.WebhookID // have deliveries that found no place in the window
+	request  int // its place in the batch
+	pub      *cybervault.Publication
+	severity cybervault.Severity // of all its deliveries
+	leased   []*cybervault.Assignment
+	woken    []cybervault.WebhookID // have deliveries that found no place in the window
 }
 
 // PublishBatch publishes each request as Publish does and answers each in its
@@ -195,11 +196,11 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{pub: &cybervault.Publication{Event: e, Deliveries: make([]cybervault.NewDelivery, len(webhooks))}}
+	d := &draft{severity: r.severity(ws, req), pub: &cybervault.Publication{Event: e, Deliveries: make([]cybervault.NewDelivery, len(webhooks))}}
 	view := filterView{event: e, engine: r.cfg.EngineVersion, data: req.Data}
 	for i, w := range webhooks {
 		n := &d.pub.Deliveries[i]
-		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending, Ordered: w.Ordered}
+		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending, Severity: d.severity, Ordered: w.Ordered}
 		switch {
 		case e.Test:
 		case !w.Live():
@@ -222,13 +223,13 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 				continue
 			}
 		}
-		if !r.dispatcher.Admit(w.ID, len(e.Body), e.Test) {
+		if !r.dispatcher.Admit(w.ID, len(e.Body), d.severity, e.Test) {
 			d.woken = append(d.woken, w.ID)
 			continue
 		}
 		n.Lease = lease
 		d.leased = append(d.leased, &cybervault.Assignment{
-			Delivery: n.ID, Webhook: w.ID, Event: e.ID, EventType: e.Type, Attempt: 1, Test: e.Test, Body: e.Body, Lease: lease,
+			Delivery: n.ID, Webhook: w.ID, Event: e.ID, EventType: e.Type, Severity: d.severity, Attempt: 1, Test: e.Test, Body: e.Body, Lease: lease,
 		})
 	}
 	return d, nil
@@ -237,7 +238,7 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 // withdraw gives back the places of a draft that was not stored.
 func (r *Router) withdraw(d *draft) {
 	for _, a := range d.leased {
-		r.dispatcher.Withdraw(a.Webhook, len(a.Body))
+		r.dispatcher.Withdraw(a.Webhook, len(a.Body), a.Severity)
 	}
 }
 
@@ -252,7 +253,7 @@ func (r *Router) hand(d *draft) {
 	}
 	r.dispatcher.Dispatch(d.leased)
 	for _, id := range d.woken {
-		r.dispatcher.Wake(id)
+		r.dispatcher.Wake(id, d.severity)
 	}
 }
 

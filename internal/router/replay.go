@@ -16,7 +16,7 @@ func (r *Router) ReplayDelivery(ctx context.Context, ws cybervault.WorkspaceID, 
 	if err != nil {
 		return nil, err
 	}
-	r.dispatcher.Wake(replay.Webhook)
+	r.dispatcher.Wake(replay.Webhook, replay.Severity)
 	r.changed()
 	return r.cfg.Log.Delivery(ctx, ws, replay.ID)
 }
@@ -40,7 +40,8 @@ func (r *Router) addReplay(ctx context.Context, ws cybervault.WorkspaceID, id cy
 		return nil, err
 	}
 	replay := &cybervault.NewDelivery{
-		ID: cybervault.NewID[cybervault.DeliveryID](r.cfg.IDs), Webhook: w.ID, Status: cybervault.DeliveryPending, ReplayOf: original.ID,
+		ID: cybervault.NewID[cybervault.DeliveryID](r.cfg.IDs), Webhook: w.ID, Status: cybervault.DeliveryPending,
+		Severity: original.Severity, ReplayOf: original.ID,
 	}
 	if w.Held() {
 		replay.Status = cybervault.DeliveryHeld

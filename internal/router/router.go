@@ -56,13 +56,14 @@ type Dispatcher interface {
 	// NewLease returns a lease for deliveries about to be committed.
 	NewLease() cybervault.Lease
 	// Admit reserves a place in a webhook's window; Dispatch or Withdraw follows.
-	Admit(webhook cybervault.WebhookID, size int, urgent bool) bool
+	Admit(webhook cybervault.WebhookID, size int, severity cybervault.Severity, urgent bool) bool
 	// Withdraw gives a reserved place back.
-	Withdraw(webhook cybervault.WebhookID, size int)
+	Withdraw(webhook cybervault.WebhookID, size int, severity cybervault.Severity)
 	// Dispatch takes admitted deliveries that are now on disk.
 	Dispatch(assignments []*cybervault.Assignment)
-	// Wake says that a webhook's deliveries can be claimed from the store.
-	Wake(webhook cybervault.WebhookID)
+	// Wake says that a webhook's deliveries can be claimed from the store; the
+	// severity is empty where they may be of any.
+	Wake(webhook cybervault.WebhookID, severity cybervault.Severity)
 	// Forget drops what is in memory for a deleted webhook.
 	Forget(webhook cybervault.WebhookID)
 	// Drop drops what is in memory for a cancelled delivery.

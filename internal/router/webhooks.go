@@ -81,7 +81,7 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	if w.Ordered && !old.Ordered {
 		r.markOrdered(ctx, id)
 	}
-	r.dispatcher.Wake(id)
+	r.dispatcher.Wake(id, "")
 	return &w, nil
 }
 
