@@ -37,6 +37,19 @@ func (d *Dispatcher) Reserved() (n int) {
 	return n
 }
 
+// Severe tells how many severe deliveries wait, and how many places of the
+// reserves are held or promised.
+func (d *Dispatcher) Severe() (waiting, held, promised int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lanes {
+		l.mu.Lock()
+		waiting, held, promised = waiting+l.spare.severe, held+l.spare.held, promised+l.spare.promised
+		l.mu.Unlock()
+	}
+	return waiting, held, promised
+}
+
 // Lanes tells how many lanes there are.
 func (d *Dispatcher) Lanes() int {
 	d.mu.Lock()

@@ -171,7 +171,7 @@ func TestAnOrderedWebhookIsInOrder(t *testing.T) {
 			return act{
 				After: time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "ms")) * time.Millisecond,
 				What: rapid.SampledFrom([]string{
-					"publish", "publish", "publish", "test", "disable", "enable", "cancel", "break", "stop", "kill", "forward", "limit", "wake",
+					"publish", "publish", "publish", "test", "disable", "enable", "cancel", "break", "stop", "kill", "lost", "forward", "clock", "limit", "wake",
 				}).Draw(rt, "what"),
 				N: rapid.IntRange(1, 40).Draw(rt, "n"),
 			}
@@ -222,13 +222,14 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 		}
 	}
 	var all []cybervault.DeliveryID
+	var furthest int64
 	for _, a := range acts {
 		pass(a.After)
 		switch a.What {
 		case "publish":
-			for range a.N {
+			for i := range a.N {
 				if !broken {
-					all = append(all, w.publish(hook))
+					all = append(all, w.send(hook, cybervault.Severities()[(a.N+i)%5]))
 				}
 			}
 		case "test":
@@ -253,12 +254,18 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 				w.queue.breakDown()
 				broken = true
 			}
-		case "stop", "kill":
+		case "kill":
+			mend()
+			w.kill(a.N%2 == 0)
+		case "clock":
+			furthest = max(furthest, w.clock.Load())
+			w.clock.Add(int64(time.Duration(a.N-20) * 20 * time.Minute))
+		case "stop", "lost":
 			mend()
 			w.stop(time.Duration(a.N) * 100 * time.Millisecond)
 			w.queue.mu.Lock()
 			for _, r := range w.queue.rows { // the leases of a lost node go on for a while
-				if a.What == "kill" && r.status == cybervault.DeliveryPending && !r.due.After(w.now()) && r.assignment.Sequence%2 == 0 {
+				if a.What == "lost" && r.status == cybervault.DeliveryPending && !r.due.After(w.now()) && r.assignment.Sequence%2 == 0 {
 					r.token, r.due = -1, w.now().Add(20*time.Second)
 				}
 			}
@@ -274,6 +281,7 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 		}
 	}
 	mend()
+	w.clock.Store(max(w.clock.Load(), furthest))
 	w.net.mu.Lock()
 	healed = true
 	w.net.mu.Unlock()
@@ -285,8 +293,5 @@ func inOrder(t *testing.T, answers []string, acts []act) (failed []string) {
 			failed = append(failed, fmt.Sprintf("%d is stranded: %s, %d attempts, due %v", r.assignment.Sequence, r.status, r.attempts, r.due.Sub(w.now())))
 		}
 	}
-	if n, b, res := w.d.Lag(), w.d.HeldBytes(), w.d.Reserved(); n != 0 || b != 0 || res != 0 {
-		failed = append(failed, fmt.Sprintf("left behind: %d deliveries in memory, %d bytes, %d places", n, b, res))
-	}
-	return failed
+	return append(failed, w.leftBehind()...)
 }

@@ -177,13 +177,21 @@ func (q *memQueue) Backlogs(context.Context) ([]cybervault.Backlog, error) {
 	return out, nil
 }
 
-// Record keeps a result while the database is in trouble, as the store does.
-func (q *memQueue) Record(r *cybervault.Result, done func(error)) error {
+// record keeps a result while the database is in trouble, as the store does,
+// unless it is lost with its node.
+func (q *memQueue) record(r *cybervault.Result, dead *atomic.Bool, done func(error)) error {
 	q.records.Go(func() {
 		for {
 			var err error
-			if q.transact(func() { err = q.finish(r) }) == nil {
-				done(err)
+			lost := false
+			if q.transact(func() {
+				if lost = dead.Load(); !lost {
+					err = q.finish(r)
+				}
+			}) == nil {
+				if !lost {
+					done(err)
+				}
 				return
 			}
 			q.mu.Lock()

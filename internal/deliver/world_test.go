@@ -2,6 +2,8 @@ package deliver_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -126,7 +128,42 @@ type world struct {
 	net    *receivers
 	ward   *ward
 	d      *deliver.Dispatcher
+	node   *node
 	config deliver.Config
+}
+
+// node is one dispatcher's way to the queue, until it is killed: then nothing it
+// does reaches the queue any more, not even what it has handed in.
+type node struct {
+	*memQueue
+	dead atomic.Bool
+}
+
+var errDead = errors.New("killed")
+
+func (n *node) Claim(ctx context.Context, c cybervault.Claim) ([]*cybervault.Assignment, error) {
+	if n.dead.Load() {
+		return nil, errDead
+	}
+	return n.memQueue.Claim(ctx, c)
+}
+
+func (n *node) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) ([]*cybervault.Assignment, time.Time, error) {
+	if n.dead.Load() {
+		return nil, time.Time{}, errDead
+	}
+	return n.memQueue.ClaimOrdered(ctx, webhook, limit, lease)
+}
+
+func (n *node) Record(r *cybervault.Result, done func(error)) error {
+	return n.record(r, &n.dead, done)
+}
+
+func (n *node) Release(ctx context.Context, assignments []*cybervault.Assignment) error {
+	if n.dead.Load() {
+		return errDead
+	}
+	return n.memQueue.Release(ctx, assignments)
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.clock.Load())).Round(0) }
@@ -145,7 +182,7 @@ func newWorld(t *testing.T, schedule ...time.Duration) *world {
 	w.ward = &ward{hooks: w.hooks, kept: map[cybervault.WebhookID]cybervault.WebhookHealth{}}
 	w.config = deliver.Config{
 		Health: w.ward, HealthStore: w.ward,
-		Queue: w.queue, Webhooks: w.hooks, Sender: w.net, IDs: w.ids, RetrySchedule: schedule, UserAgent: "CyberVault-Webhooks/test",
+		Webhooks: w.hooks, Sender: w.net, IDs: w.ids, RetrySchedule: schedule, UserAgent: "CyberVault-Webhooks/test",
 		Now: w.now, Logger: slog.New(slog.DiscardHandler),
 	}
 	w.restart()
@@ -155,6 +192,8 @@ func newWorld(t *testing.T, schedule ...time.Duration) *world {
 // restart starts a new dispatcher on the same queue.
 func (w *world) restart() {
 	w.t.Helper()
+	w.node = &node{memQueue: w.queue}
+	w.config.Queue = w.node
 	w.d = deliver.New(w.config)
 	if err := w.d.Start(w.t.Context()); err != nil {
 		w.t.Fatalf("Start: %v", err)
@@ -170,6 +209,24 @@ func (w *world) stop(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	w.d.Stop(ctx)
+}
+
+// kill ends the dispatcher as kill -9 does, in the middle of whatever it does, and
+// starts another one on the same queue. An embedded store knows at its start that
+// the leases are nobody's; otherwise they end by themselves.
+func (w *world) kill(embedded bool) {
+	w.node.dead.Store(true)
+	w.stop(0)
+	if embedded {
+		w.queue.mu.Lock()
+		for _, r := range w.queue.rows {
+			if r.status == cybervault.DeliveryPending && r.token != 0 {
+				r.token, r.due = 0, w.now()
+			}
+		}
+		w.queue.mu.Unlock()
+	}
+	w.restart()
 }
 
 // webhook adds a webhook whose receiver answers so.
@@ -232,11 +289,22 @@ func (w *world) send(hook *cybervault.Webhook, severity cybervault.Severity) cyb
 // pass lets virtual time pass.
 func pass(d time.Duration) { <-time.After(d) }
 
+// leftBehind says what is still held in memory.
+func (w *world) leftBehind() (out []string) {
+	if n, b, r := w.d.Lag(), w.d.HeldBytes(), w.d.Reserved(); n != 0 || b != 0 || r != 0 {
+		out = append(out, fmt.Sprintf("left behind: %d deliveries in memory, %d bytes, %d reserved places", n, b, r))
+	}
+	if severe, held, promised := w.d.Severe(); severe != 0 || held != 0 || promised != 0 {
+		out = append(out, fmt.Sprintf("left behind: %d severe deliveries, %d places of the reserve held, %d promised", severe, held, promised))
+	}
+	return out
+}
+
 // nothingHeld checks that no place and no byte is left behind.
 func (w *world) nothingHeld() {
 	w.t.Helper()
-	if n, b, r := w.d.Lag(), w.d.HeldBytes(), w.d.Reserved(); n != 0 || b != 0 || r != 0 {
-		w.t.Errorf("left behind: %d deliveries in memory, %d bytes, %d reserved places", n, b, r)
+	for _, s := range w.leftBehind() {
+		w.t.Error(s)
 	}
 	if n := w.d.Running(); n != 0 {
 		w.t.Errorf("%d attempts are still counted as running", n)
