@@ -17,7 +17,7 @@ func newEvents(env *Env) *cobra.Command {
 	cmd := eventsList(env, "events")
 	cmd.Short, cmd.GroupID = "List, read and publish events", groupAPI
 	f := addClientFlags(cmd)
-	filters := addListFlags(env, cmd, "event", "since", "until", "q")
+	filters := addListFlags(env, cmd, "event", "since", "until", "q", "unmatched")
 	cmd.RunE = listEvents(env, f, filters)
 
 	list := eventsList(env, "list")

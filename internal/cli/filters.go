@@ -19,12 +19,13 @@ type listFlags struct {
 // addListFlags adds --limit and the named filters to cmd.
 func addListFlags(env *Env, cmd *cobra.Command, filters ...string) *listFlags {
 	usage := map[string]string{
-		"event":   "only this event type: a name, threat.* or *",
-		"webhook": "only this webhook",
-		"status":  "only this status, or these joined by commas: pending, held, delivered, dead_letter, cancelled, skipped; undelivered: all but delivered",
-		"since":   "only from this moment on: 2026-01-31T12:00:00Z, or 90m for the last 90 minutes",
-		"until":   "only before this moment",
-		"q":       "only events with this text anywhere in them",
+		"event":     "only this event type: a name, threat.* or *",
+		"webhook":   "only this webhook",
+		"status":    "only this status, or these joined by commas: pending, held, delivered, dead_letter, cancelled, skipped; undelivered: all but delivered",
+		"since":     "only from this moment on: 2026-01-31T12:00:00Z, or 90m for the last 90 minutes",
+		"until":     "only before this moment",
+		"unmatched": "true: only events that no webhook had chosen",
+		"q":         "only events with this text anywhere in them",
 	}
 	f := &listFlags{values: make(map[string]*string), now: env.Now}
 	cmd.Flags().IntVarP(&f.limit, "limit", "n", cybervault.DefaultPageSize, "how many to show, newest first")

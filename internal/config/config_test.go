@@ -351,3 +351,17 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// Whatever is given as a size is read as one that is given back the same way, or
+// refused.
+func FuzzDiskReserve(f *testing.F) {
+	for _, s := range []string{"0", "256MiB", "2 gb", "1t", "100TiB", "9223372036854775807", "9999999TiB", "-1", "MiB", "1mibkib", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := load(t, []string{"--disk-reserve=" + s}, nil, "")
+		if err == nil && (c.DiskReserve < 0 || c.DiskReserve > config.MaxDiskReserve) {
+			t.Errorf("%q is read as %d", s, c.DiskReserve)
+		}
+	})
+}

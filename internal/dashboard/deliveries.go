@@ -183,7 +183,7 @@ func statusTabs(f logFilter) []tab {
 	}
 	tabs := []tab{
 		{Name: "All", URL: link(""), Current: f.Status == ""},
-		{Name: "Not delivered", URL: link(cybervault.UndeliveredStatuses), Current: f.Status == cybervault.UndeliveredStatuses},
+		{Name: "Undelivered", URL: link(cybervault.UndeliveredStatuses), Current: f.Status == cybervault.UndeliveredStatuses},
 	}
 	for _, s := range cybervault.DeliveryStatuses() {
 		tabs = append(tabs, tab{Name: statusLabel(s), URL: link(string(s)), Current: f.Status == string(s)})

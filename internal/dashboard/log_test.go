@@ -75,6 +75,8 @@ func TestDeliveryLogFilters(t *testing.T) {
 		"status=delivered":                     2,
 		"status=pending":                       1,
 		"status=held":                          0,
+		"status=undelivered":                   1,
+		"status=pending,delivered":             3,
 		"event=threat.detected":                1,
 		"event=patch.*":                        2,
 		"webhook=" + a.ID.String():             2,
@@ -97,6 +99,7 @@ func TestDeliveryLogFilters(t *testing.T) {
 			page.want(t, 200, "Nothing matches")
 		}
 	}
+	s.get("/deliveries?status=undelivered").want(t, 200, `id="tab-Undelivered" aria-current="true"`)
 	s.get("/deliveries?event=patch.*&status=pending&q=%22x").want(t, 200,
 		`<option value="patch.*" selected>`, `name="q" value="&#34;x"`, `<input type="hidden" name="status" value="pending" form="filters">`)
 	for _, query := range []string{"status=gone", "webhook=nonsense", "before=wh_1", "since=yesterday", "until=1e9"} {
