@@ -167,6 +167,41 @@ func TestReplayWaitsForItsWebhook(t *testing.T) {
 	})
 }
 
+// Nothing is replayed onto a disk that has no room for it: what is asked for is
+// refused, and what is under way waits.
+func TestReplayWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, s := newReplays(t, 1000)
+		defer k.r.Close()
+		w := k.webhook("*")
+		k.startReplay(w, 1)
+		synctest.Wait()
+		fill := func(err error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.full = err
+		}
+		fill(cybervault.Errorf(cybervault.CodeUnavailable, "the disk is full"))
+		before := s.created()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if got := s.created(); got != before {
+			t.Errorf("%d deliveries were made", got-before)
+		}
+		_, err := k.r.StartReplay(t.Context(), k.ws, w.ID, cybervault.ReplayCriteria{Since: time.Unix(1, 0)}, 1)
+		wantCode(t, err, cybervault.CodeUnavailable, "")
+		_, err = k.r.ReplayDelivery(t.Context(), k.ws, cybervault.DeliveryID{})
+		wantCode(t, err, cybervault.CodeUnavailable, "")
+		fill(nil)
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if s.created() == before {
+			t.Error("with room again the replay does not go on")
+		}
+	})
+}
+
 func TestReplayGoesOnAfterTrouble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -403,6 +403,7 @@ func (destinations) CheckClientCertificate(pem string) error {
 
 // desk is a router with all that surrounds it.
 type desk struct {
+	full    error // nothing may be replayed, for that reason
 	t       *testing.T
 	r       *router.Router
 	store   *memStore
@@ -434,7 +435,7 @@ func (k *desk) open() {
 func (k *desk) restart() {
 	k.t.Helper()
 	r, err := router.New(k.t.Context(), router.Config{
-		Log: k.store, Webhooks: k.store, Replays: k.replays, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2",
+		Log: k.store, Webhooks: k.store, Replays: k.replays, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
 		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
