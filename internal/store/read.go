@@ -146,30 +146,26 @@ func (s *Store) Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cyb
 		c.add("d.id < ?", q.Before.Key())
 	}
 	c.addText(s.dialect, q.Text)
+	if err := s.addFound(ctx, &c, &q); err != nil {
+		return cybervault.Page[*cybervault.Delivery]{}, err
+	}
 	return list(ctx, s, "SELECT "+deliveryColumns+deliveryTables+c.String()+" ORDER BY d.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Delivery, error) { return scanDelivery(q.Workspace, scan) })
 }
 
-// addStatus restricts to some statuses. All but delivered, the many, are found by
-// an index, if the query says so in the index's own words.
+// addStatus restricts to some statuses.
 func (c *condition) addStatus(statuses []cybervault.DeliveryStatus) error {
 	if len(statuses) == 0 {
 		return nil
 	}
-	least := int64(statusSkipped)
 	codes := make([]any, len(statuses))
 	for i, status := range statuses {
 		if !slices.Contains(cybervault.DeliveryStatuses(), status) {
 			return cybervault.Invalid("status", "%q is not a delivery status", status)
 		}
-		code := statusCode(status)
-		codes[i], least = code, min(least, code)
+		codes[i] = statusCode(status)
 	}
-	sql := "d.status IN (?" + strings.Repeat(", ?", len(codes)-1) + ")"
-	if least > statusDelivered {
-		sql = "d.status > 2 AND " + sql
-	}
-	c.add(sql, codes...)
+	c.add("d.status IN ("+questionMarks(len(codes))+")", codes...)
 	return nil
 }
 
@@ -232,9 +228,7 @@ WHERE a.delivery_id = ? AND d.id_rest = ? AND d.workspace_id = ? ORDER BY a.numb
 
 // listRows reads one page: one row more than asked for tells whether more follow.
 func listRows[T any](ctx context.Context, s *Store, query string, args []any, limit int, scan func(func(...any) error) (T, error)) (cybervault.Page[T], error) {
-	if limit < 1 || limit > cybervault.MaxPageSize {
-		limit = cybervault.DefaultPageSize
-	}
+	limit = pageSize(limit)
 	page := cybervault.Page[T]{Rows: []T{}}
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), append(args, int64(limit)+1)...)
 	if err != nil {
@@ -253,6 +247,14 @@ func listRows[T any](ctx context.Context, s *Store, query string, args []any, li
 		page.Rows = append(page.Rows, row)
 	}
 	return page, readError(rows.Err())
+}
+
+// pageSize is how many rows a page has that is asked for limit.
+func pageSize(limit int) int {
+	if limit < 1 || limit > cybervault.MaxPageSize {
+		return cybervault.DefaultPageSize
+	}
+	return limit
 }
 
 func readError(err error) error {

@@ -245,6 +245,7 @@ func eventsEmpty(f *fixture) {
 func deliveryListCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"deliveries/every filter":           deliveryFilters,
+		"deliveries/however they are found": deliveriesHoweverFound,
 		"deliveries/of an event":            deliveriesOfEvent,
 		"deliveries/paging while rows come": deliveriesPaging,
 		"deliveries/strangers see none":     deliveriesForeign,
