@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"github.com/cybervault/cybervault"
 )
@@ -36,7 +37,7 @@ func ownSeverity(data []byte) (own cybervault.Severity) {
 		case '"':
 			end := textEnd(data, i)
 			after := skipSpace(data, end)
-			if depth == 1 && after < len(data) && data[after] == ':' && text(data[i:end]) == "severity" {
+			if depth == 1 && after < len(data) && data[after] == ':' && named(data[i:end]) {
 				own = ""
 				if from := skipSpace(data, after+1); from < len(data) && data[from] == '"' {
 					end = textEnd(data, from)
@@ -47,6 +48,11 @@ func ownSeverity(data []byte) (own cybervault.Severity) {
 		}
 	}
 	return own
+}
+
+// named reports whether a JSON string says severity, however it is written.
+func named(quoted []byte) bool {
+	return string(quoted) == `"severity"` || bytes.IndexByte(quoted, '\\') >= 0 && text(quoted) == "severity"
 }
 
 // textEnd is where the JSON string that begins at from ends.
@@ -63,7 +69,7 @@ func textEnd(data []byte, from int) int {
 }
 
 func skipSpace(data []byte, from int) int {
-	for from < len(data) && bytes.IndexByte([]byte(" \t\r\n"), data[from]) >= 0 {
+	for from < len(data) && strings.IndexByte(" \t\r\n", data[from]) >= 0 {
 		from++
 	}
 	return from

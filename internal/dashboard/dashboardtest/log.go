@@ -150,7 +150,9 @@ func (f *Fake) SetCapped(capped bool) {
 // severity is what e says of itself, or its type's.
 func (f *Fake) severity(e *cybervault.Event) cybervault.Severity {
 	var envelope struct {
-		Data struct{ Severity cybervault.Severity }
+		Data struct {
+			Severity cybervault.Severity `json:"severity"`
+		} `json:"data"`
 	}
 	if json.Unmarshal(e.Body, &envelope) == nil && envelope.Data.Severity.Rank() >= 0 {
 		return envelope.Data.Severity
