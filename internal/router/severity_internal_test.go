@@ -36,7 +36,7 @@ func TestOwnSeverity(t *testing.T) {
 func FuzzOwnSeverity(f *testing.F) {
 	for _, seed := range []string{
 		`{"severity":"critical"}`, `{"a":["severity"],"severity":"low"}`, `{"a":"\"","severity" : "hi\u0067h"}`, `{"severity":"low","severity":1}`,
-		`{"sever\u0069ty":{"severity":"low"}}`, `"severity`, `{"severity":`, `{"severity":"\`, "\x00",
+		`{"sever\u0069ty":{"severity":"low"}}`, `"severity`, `{"severity":`, "{\"severity\":\"\xd4\"}", `{"severity":"\`, "\x00",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -46,7 +46,8 @@ func FuzzOwnSeverity(f *testing.F) {
 		if json.Unmarshal(data, &object) != nil {
 			return
 		}
-		if want, _ := object["severity"].(string); string(got) != want {
+		want, _ := object["severity"].(string)
+		if got.Rank() != cybervault.Severity(want).Rank() { // what is none of the words may differ, as bytes that are not UTF-8 do
 			t.Errorf("%q: %q, want %q", data, got, want)
 		}
 	})
