@@ -63,6 +63,19 @@ func TestOverviewCounts(t *testing.T) {
 	s.get("/", "HX-Request", "true").want(t, 200, `id="overview"`).without(t, "<html")
 }
 
+// A row and a page of the log show the delivery's severity, not its type's.
+func TestADeliverysOwnSeverity(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).login()
+	s.fake.Hook("https://example.com/in", "", dashboardtest.OK, "*")
+	s.fake.Publish(cybervault.EventThreatDetected, []byte(`{"severity":"low"}`))
+	const own, types = `<span class="badge low">Low`, `<span class="badge critical">Critical`
+	page := s.get("/deliveries").want(t, 200, own).without(t, types)
+	_, link, _ := strings.Cut(page.body, `href="/deliveries/dlv_`)
+	id, _, _ := strings.Cut(link, `"`)
+	s.get("/deliveries/dlv_"+id).want(t, 200, own).without(t, types)
+}
+
 func TestDeliveryLogFilters(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).login()
