@@ -111,6 +111,9 @@ type WebhookChange struct {
 	Concurrency       *int
 	Ordered           *bool
 	ClientCertificate *string
+	Authentication    *Authentication // of type "" for none; without its secret: the stored one stays
+	Signature         *Signature
+	Proxy             *string
 }
 
 // Scope is something an API key may do.

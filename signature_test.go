@@ -56,3 +56,53 @@ func TestSignStandard(t *testing.T) {
 		t.Error("the official library takes a changed body")
 	}
 }
+
+// The vector is the one that Svix's server tests its asymmetric signatures with.
+const (
+	vectorPrivate = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+	vectorPublic  = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+	vectorEd25519 = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+)
+
+func TestSignEd25519(t *testing.T) {
+	t.Parallel()
+	const id, at = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330
+	body := []byte(`{"test": 2432232314}`)
+	got, err := cybervault.SignEd25519(vectorPrivate, id, at, body)
+	if err != nil || got != vectorEd25519 {
+		t.Errorf("%s, %v; want %s", got, err, vectorEd25519)
+	}
+	if got := cybervault.PublicKey(vectorPrivate); got != vectorPublic {
+		t.Errorf("the public key is %s, want %s", got, vectorPublic)
+	}
+	for _, bad := range []string{"", "whsk_", "whsk_***", vectorPublic, vectorSecret} {
+		if _, err := cybervault.SignEd25519(bad, id, at, body); cybervault.ErrorCode(err) != cybervault.CodeInvalid || cybervault.PublicKey(bad) != "" {
+			t.Errorf("%q as a key: %v", bad, err)
+		}
+	}
+	for _, test := range []struct {
+		signature, id string
+		at            int64
+		body          string
+		want          bool
+	}{
+		{vectorEd25519, id, at, string(body), true},
+		{vectorEd25519, "msg_other", at, string(body), false},
+		{vectorEd25519, id, at + 1, string(body), false},
+		{vectorEd25519, id, at, string(body) + " ", false},
+		{"v1," + vectorEd25519[4:], id, at, string(body), false},
+		{"v1a,", id, at, string(body), false},
+	} {
+		if ok, err := cybervault.VerifyEd25519(vectorPublic, test.signature, test.id, test.at, []byte(test.body)); ok != test.want || err != nil {
+			t.Errorf("%+v: %t, %v", test, ok, err)
+		}
+	}
+	if _, err := cybervault.VerifyEd25519(vectorPrivate, vectorEd25519, id, at, body); cybervault.ErrorCode(err) != cybervault.CodeInvalid {
+		t.Errorf("a private key to verify with: %v", err)
+	}
+	fresh := cybervault.NewSigningKey(time.Now())
+	signature, err := cybervault.SignEd25519(fresh.Private, id, at, body)
+	if ok, _ := cybervault.VerifyEd25519(cybervault.PublicKey(fresh.Private), signature, id, at, body); err != nil || !ok {
+		t.Errorf("a fresh key: %t, %v", ok, err)
+	}
+}

@@ -90,6 +90,7 @@ type Webhook struct {
 	UpdatedAt      time.Time
 	DeletedAt      time.Time // zero while it exists; a deleted webhook stays for the log
 	Tuning
+	Channel
 }
 
 // Tuning is how a webhook is delivered to, beyond what every one needs. The zero
@@ -100,6 +101,15 @@ type Tuning struct {
 	Concurrency       int     // attempts under way at once; 0: DefaultConcurrency
 	Ordered           bool    // one after the other in the order of commit, holding back behind a failure
 	ClientCertificate string  // PEM of a certificate chain and its key, for mutual TLS; kept sealed
+}
+
+// Channel is the way to a webhook's receiver, and how the receiver recognises who
+// takes it. The zero value is the default of each setting. All of it is kept sealed.
+type Channel struct {
+	Authentication Authentication // what Authorization is made from
+	Signature      Signature      // of webhook-signature; empty: SignatureHMAC
+	SigningKeys    []SigningKey   // newest first, at least one with SignatureEd25519, else none
+	Proxy          string         // "http://user:password@host:port" that attempts go through; empty: none
 }
 
 // AttemptsAtOnce is how many attempts to the webhook may be under way at once.
@@ -138,6 +148,32 @@ func NewSecret(now time.Time) Secret {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the program instead
 	return Secret{Value: SecretPrefix + base64.StdEncoding.EncodeToString(raw), CreatedAt: now}
+}
+
+// Signature says what a webhook's webhook-signature is made with.
+// X-CyberVault-Signature is an HMAC whatever it says.
+type Signature string
+
+// The choices of Signature.
+const (
+	SignatureHMAC    Signature = "hmac"    // "v1,…", with the secrets
+	SignatureEd25519 Signature = "ed25519" // "v1a,…", with the signing keys
+)
+
+// SigningKey is a key pair of a webhook, of which the private half is kept.
+type SigningKey struct {
+	Private   string    `json:"private"` // "whsk_…"
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // end of a rotation's overlap; zero while it is the newest
+}
+
+// PublicKey is what receivers check the newest signature with, "whpk_…"; empty
+// without signing keys.
+func (c *Channel) PublicKey() string {
+	if len(c.SigningKeys) == 0 {
+		return ""
+	}
+	return PublicKey(c.SigningKeys[0].Private)
 }
 
 // reservedHeaders are set by CyberVault or by HTTP itself.
@@ -186,7 +222,26 @@ func (w *Webhook) Check() error {
 	if err := w.Tuning.check(); err != nil {
 		return err
 	}
-	return checkHeaders(w.Headers)
+	if err := w.Channel.check(); err != nil {
+		return err
+	}
+	if err := checkHeaders(w.Headers); err != nil {
+		return err
+	}
+	return w.checkAuthorization()
+}
+
+// checkAuthorization refuses what would send Authorization twice.
+func (w *Webhook) checkAuthorization() error {
+	if w.Authentication.Type == "" {
+		return nil
+	}
+	for _, h := range w.Headers {
+		if strings.EqualFold(h.Name, "Authorization") {
+			return Invalid(`headers["Authorization"]`, "stands beside authentication, which sets this header: remove one of the two")
+		}
+	}
+	return nil
 }
 
 func (t *Tuning) check() error {
@@ -203,6 +258,18 @@ func (t *Tuning) check() error {
 		return Invalid("concurrency", "an ordered webhook has one attempt under way at once: leave concurrency out, or switch ordered off")
 	}
 	return nil
+}
+
+func (c *Channel) check() error {
+	if c.Signature != "" && c.Signature != SignatureHMAC && c.Signature != SignatureEd25519 {
+		return Invalid("signature", "%q is not a choice: use \"hmac\" or \"ed25519\"", truncate(string(c.Signature), 40))
+	}
+	if c.Proxy != "" {
+		if _, err := ParseProxy(c.Proxy); err != nil {
+			return err
+		}
+	}
+	return c.Authentication.check()
 }
 
 func checkURL(raw string) error {

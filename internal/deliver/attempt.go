@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -29,12 +30,8 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		l.expire(a, started)
 		return false
 	}
-	headers, masked := requestHeaders(w, a, d.cfg.UserAgent, started)
 	d.running.Add(1)
-	exchange, err := d.cfg.Sender.Do(d.ctx, &Request{
-		URL: w.URL, Header: headers, MaskedHeaders: masked, Body: a.Body,
-		CACertificate: w.CACertificate, ClientCertificate: w.ClientCertificate,
-	})
+	exchange, err := d.exchange(w, a, started)
 	d.running.Add(-1)
 	if err != nil {
 		// Broken off by our own stop: not the receiver's failure, so not an
@@ -67,6 +64,41 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 	}
 	return true
 }
+
+// exchange makes the request of an attempt, with all it needs, within
+// cybervault.AttemptTimeout from its start.
+func (d *Dispatcher) exchange(w *cybervault.Webhook, a *cybervault.Assignment, started time.Time) (cybervault.Exchange, error) {
+	request := &Request{URL: w.URL, Body: a.Body, CACertificate: w.CACertificate, ClientCertificate: w.ClientCertificate, Proxy: w.Proxy}
+	authorization, _ := w.Authentication.Header()
+	var token string
+	if w.Authentication.Type == cybervault.AuthenticationOAuth2 {
+		value, failed, err := d.tokens.get(d.ctx, w)
+		if err != nil {
+			return cybervault.Exchange{}, err
+		}
+		if failed != nil {
+			return *failed, nil
+		}
+		// One that waited for another's fetch may have nothing left; it then
+		// times out at once, as it should.
+		request.Spent = d.cfg.Now().Sub(started)
+		token, authorization = value, "Bearer "+value
+	}
+	request.Header, request.MaskedHeaders = requestHeaders(w, a, d.cfg.UserAgent, authorization, started)
+	x, err := d.cfg.Sender.Do(d.ctx, request)
+	switch {
+	case err != nil || token == "":
+	case x.Status == http.StatusUnauthorized:
+		d.tokens.discard(w.ID, token)
+	case x.Failure == cybervault.FailureTimeout && request.Spent >= slowToken:
+		x.Error += fmt.Sprintf("; %s of that went by until the token endpoint had answered", request.Spent.Round(10*time.Millisecond))
+	}
+	return x, err
+}
+
+// slowToken is how long a token takes that is worth a word when the attempt
+// times out.
+const slowToken = 500 * time.Millisecond
 
 // decide says what becomes of the delivery after an attempt. A test is tried
 // once: the person who asked for it is looking.

@@ -50,6 +50,8 @@ type Request struct {
 	// ClientCertificate is a PEM of a certificate chain and its key, for mutual
 	// TLS; empty for none.
 	ClientCertificate string
+	Proxy             string        // "http://user:password@host:port" to go through; empty for none
+	Spent             time.Duration // what of cybervault.AttemptTimeout was used before
 }
 
 // Sender makes one POST within cybervault.AttemptTimeout. What goes wrong on
@@ -137,6 +139,7 @@ type Dispatcher struct {
 	sweeper  *time.Timer
 
 	awaited awaited
+	tokens  tokens
 }
 
 // New returns a dispatcher that does nothing until Start.
@@ -147,6 +150,7 @@ func New(cfg Config) *Dispatcher {
 		quickSlots: make(chan struct{}, quickSlots), slowSlots: make(chan struct{}, slowSlots),
 		lanes: map[cybervault.WebhookID]*lane{}, kept: map[cybervault.WebhookID]cybervault.WebhookHealth{},
 		awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
+		tokens:  tokens{sender: cfg.Sender, userAgent: cfg.UserAgent, now: cfg.Now, by: map[cybervault.WebhookID]*token{}},
 	}
 }
 
@@ -190,8 +194,13 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 	return err
 }
 
-// clean drops the lanes of webhooks that do not exist any more.
+// clean drops the lanes of webhooks that do not exist any more, and the tokens of
+// those that need none.
 func (d *Dispatcher) clean() {
+	d.tokens.retain(func(id cybervault.WebhookID) bool {
+		w, ok := d.cfg.Webhooks.Lookup(id)
+		return ok && w.Authentication.Type == cybervault.AuthenticationOAuth2
+	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, l := range d.lanes {

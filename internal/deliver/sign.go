@@ -9,7 +9,7 @@ import (
 
 // requestHeaders makes the headers of one attempt, ours first, and names those
 // whose values the log must not show.
-func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent string, now time.Time) (headers []cybervault.Header, masked []string) {
+func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent, authorization string, now time.Time) (headers []cybervault.Header, masked []string) {
 	secrets := liveSecrets(w, now)
 	newest, oldest := secrets[0].Value, secrets[len(secrets)-1].Value
 	timestamp := now.Unix()
@@ -38,24 +38,43 @@ func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent s
 	}
 	add("webhook-id", eventID)
 	add("webhook-timestamp", strconv.FormatInt(timestamp, 10))
-	var signatures string
-	for _, s := range secrets {
-		// A secret that is not base64 cannot have been stored by us.
-		signature, err := cybervault.SignStandard(s.Value, eventID, timestamp, a.Body)
+	add("webhook-signature", standardSignatures(w, secrets, eventID, timestamp, a.Body, now))
+	if authorization != "" {
+		add("Authorization", authorization)
+		masked = append(masked, "Authorization")
+	}
+	for _, h := range w.Headers {
+		headers = append(headers, h)
+		masked = append(masked, h.Name)
+	}
+	return headers, masked
+}
+
+// standardSignatures is the value of webhook-signature: one for each live secret,
+// or for each live key where the webhook chose Ed25519, newest first. A receiver
+// that chose it does not want to share a secret, so it is never sent both.
+func standardSignatures(w *cybervault.Webhook, secrets []cybervault.Secret, id string, timestamp int64, body []byte, now time.Time) (signatures string) {
+	add := func(signature string, err error) {
 		switch {
-		case err != nil:
+		case err != nil: // a secret or key that cannot be read cannot have been stored by us
 		case signatures == "":
 			signatures = signature
 		default:
 			signatures += " " + signature
 		}
 	}
-	add("webhook-signature", signatures)
-	for _, h := range w.Headers {
-		headers = append(headers, h)
-		masked = append(masked, h.Name)
+	if w.Signature == cybervault.SignatureEd25519 {
+		for i, k := range w.SigningKeys {
+			if i == 0 || k.ExpiresAt.After(now) {
+				add(cybervault.SignEd25519(k.Private, id, timestamp, body))
+			}
+		}
+		return signatures
 	}
-	return headers, masked
+	for _, s := range secrets {
+		add(cybervault.SignStandard(s.Value, id, timestamp, body))
+	}
+	return signatures
 }
 
 // liveSecrets returns the secrets that sign at the moment, newest first. The

@@ -119,3 +119,37 @@ func TestSignaturesWhileASecretIsRotated(t *testing.T) {
 		}
 	})
 }
+
+// With Ed25519 webhook-signature holds no HMAC, and one signature for each live
+// key, newest first; X-CyberVault-Signature stays as it is.
+func TestSignaturesWithEd25519(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.webhook(answering(200, 0))
+		newest, older := cybervault.NewSigningKey(w.now()), cybervault.NewSigningKey(w.now())
+		older.ExpiresAt = w.now().Add(time.Hour)
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) {
+			h.Signature, h.SigningKeys = cybervault.SignatureEd25519, []cybervault.SigningKey{newest, older}
+		})
+		for i, live := range [][]cybervault.SigningKey{{newest, older}, {newest}} {
+			w.publish(hook)
+			synctest.Wait()
+			got := w.net.got(hook.URL)[i]
+			signatures := strings.Fields(got.headers["webhook-signature"])
+			if len(signatures) != len(live) {
+				t.Fatalf("%d signatures, want %d", len(signatures), len(live))
+			}
+			for j, k := range live {
+				ok, err := cybervault.VerifyEd25519(cybervault.PublicKey(k.Private), signatures[j], got.headers["webhook-id"], got.at.Unix(), got.request.Body)
+				if err != nil || !ok {
+					t.Errorf("signature %d of attempt %d: %t, %v", j, i, ok, err)
+				}
+			}
+			if got.headers["X-CyberVault-Signature"] != cybervault.SignHex(hook.Secrets[0].Value, got.request.Body) {
+				t.Error("X-CyberVault-Signature is not as it was")
+			}
+			pass(time.Hour)
+		}
+	})
+}

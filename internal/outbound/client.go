@@ -10,7 +10,7 @@
 // may answer slowly, endlessly, with garbage, or lead to the server's own
 // network.
 //
-// It never follows a redirect, never uses a proxy of the environment, never
+// It never follows a redirect, never uses a proxy that the webhook does not name, never
 // sends a cookie, never asks for compression, never retries a request that may
 // have been processed, never decides which status is success (deliver does),
 // and never logs.
@@ -86,7 +86,7 @@ type Client struct {
 	dialers  struct{ https, http net.Dialer }
 	shared   *http.Transport // trusts Config.RootCAs
 	rootCAs  *x509.CertPool  // Config.RootCAs
-	own      *transportCache // by the CAs and client certificates that webhooks brought
+	own      *transportCache // by the CAs, client certificates and proxies that webhooks brought
 	bodies   bodyPool
 }
 
@@ -115,7 +115,7 @@ func New(config Config) *Client {
 	}
 	c.dialers.https.ControlContext = c.control("https")
 	c.dialers.http.ControlContext = c.control("http")
-	c.shared = c.newTransport(config.RootCAs, nil, MaxIdleConns, MaxIdleConnsPerHost)
+	c.shared = c.newTransport(c.tlsConfig(config.RootCAs, nil), nil, MaxIdleConns, MaxIdleConnsPerHost)
 	return c
 }
 
@@ -126,10 +126,10 @@ func (c *Client) Close() {
 	c.own.close()
 }
 
-// newTransport makes a transport that trusts roots, the system's if nil, and
-// shows the client certificate, if one is given.
-func (c *Client) newTransport(roots *x509.CertPool, certificates []tls.Certificate, maxIdle, maxIdlePerHost int) *http.Transport {
-	config := &tls.Config{
+// tlsConfig trusts roots, the system's if nil, and shows the client certificate,
+// if one is given.
+func (c *Client) tlsConfig(roots *x509.CertPool, certificates []tls.Certificate) *tls.Config {
+	return &tls.Config{
 		RootCAs:            roots,
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"h2", "http/1.1"},
@@ -137,17 +137,22 @@ func (c *Client) newTransport(roots *x509.CertPool, certificates []tls.Certifica
 		Time:               c.now,
 		Certificates:       certificates,
 	}
+}
+
+// newTransport makes a transport whose connections go through via, if that is
+// not nil.
+func (c *Client) newTransport(config *tls.Config, via *proxy, maxIdle, maxIdlePerHost int) *http.Transport {
 	return &http.Transport{
 		Proxy: nil, // never the environment's: the address check must see the receiver
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			conn, err := c.dial(ctx, addr, "http")
+			conn, err := c.dial(ctx, addr, "http", via)
 			if err != nil {
 				return nil, err
 			}
 			return conn, nil
 		},
 		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return c.dialTLS(ctx, addr, config)
+			return c.dialTLS(ctx, addr, config, via)
 		},
 		TLSClientConfig:        config, // for HTTP/2's set-up; handshakes are dialTLS's
 		ForceAttemptHTTP2:      true,

@@ -198,7 +198,7 @@ func TestTransportCacheIsBounded(t *testing.T) {
 	made := 0
 	create := func(tlsIdentity) (*http.Transport, error) { made++; return &http.Transport{}, nil }
 	cache := newTransportCache(2)
-	a, b, c := tlsIdentity{ca: "x"}, tlsIdentity{clientCertificate: "x"}, tlsIdentity{"x", "x"}
+	a, b, c := tlsIdentity{ca: "x"}, tlsIdentity{clientCertificate: "x"}, tlsIdentity{ca: "x", clientCertificate: "x"}
 	first, _ := cache.get(a, create)
 	_, _ = cache.get(b, create)
 	if again, _ := cache.get(a, create); again != first {

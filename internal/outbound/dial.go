@@ -108,11 +108,15 @@ func (c *conn) reuse(idle time.Duration) {
 	}
 }
 
-// dial connects to host:port for the scheme. net/http lets a dial outlive the
+// dial connects to host:port for the scheme, through via if that is not nil.
+// net/http lets a dial outlive the
 // request that caused it, so it has a deadline of its own.
-func (c *Client) dial(ctx context.Context, hostPort, scheme string) (*conn, error) {
+func (c *Client) dial(ctx context.Context, hostPort, scheme string, via *proxy) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	if via != nil {
+		return via.dial(ctx, hostPort)
+	}
 	return c.dialWithin(ctx, hostPort, scheme)
 }
 
@@ -274,10 +278,10 @@ func closeLosers(results <-chan dialed, n int) {
 }
 
 // dialTLS connects and makes the TLS session, all within one deadline.
-func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Config) (net.Conn, error) {
+func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Config, via *proxy) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	out, err := c.dialWithin(ctx, hostPort, "https")
+	out, err := c.dial(ctx, hostPort, "https", via)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,11 @@ type Request struct {
 	// ClientCertificate is the PEM of a certificate chain and its key, which
 	// are shown to a receiver that asks for them; empty for none.
 	ClientCertificate string
+	// Proxy is the HTTP proxy to go through, "http://user:password@host:port";
+	// empty for none.
+	Proxy string
+	// Spent is what of the time for the exchange was used before it.
+	Spent time.Duration
 }
 
 // Mask stands in an Exchange for a value that is not recorded.
@@ -59,7 +64,7 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 		x.Elapsed = c.now().Sub(start)
 		return x, nil
 	}
-	deadline := time.AfterFunc(c.timeout, func() { cancel(errTimeout) })
+	deadline := time.AfterFunc(c.timeout-r.Spent, func() { cancel(errTimeout) })
 	defer deadline.Stop()
 	answer, err := roundTrip(transport, req)
 
@@ -115,12 +120,20 @@ func (c *Client) prepare(ctx context.Context, r *Request) (*http.Request, *http.
 	if req.URL.Scheme == "http" && !c.policy.dev {
 		return nil, nil, refuse(cybervault.Invalid("url", "has the scheme \"http\": only https:// is accepted (--dev opens http:// to loopback)"))
 	}
+	if r.Proxy != "" {
+		if err := c.judgeProxied(req.URL); err != nil {
+			return nil, nil, refuse(err)
+		}
+	}
 	req.Host = req.URL.Host
 	req.Header = sent(r.Header)
 	transport := c.shared
-	if identity := (tlsIdentity{r.CACertificate, r.ClientCertificate}); identity != (tlsIdentity{}) {
+	if identity := (tlsIdentity{r.CACertificate, r.ClientCertificate, r.Proxy}); identity != (tlsIdentity{}) {
 		transport, err = c.own.get(identity, c.newOwnTransport)
 		if err != nil {
+			if e, ok := errors.AsType[*cybervault.Error](err); ok && e.Field == "proxy" {
+				return nil, nil, &dialError{failure: cybervault.FailureConnect, text: err.Error(), err: err}
+			}
 			return nil, nil, &dialError{failure: cybervault.FailureTLS, text: err.Error(), err: err}
 		}
 	}

@@ -46,6 +46,8 @@ func (s stage) describe(remote string) string {
 		return "still looking up the name"
 	case stageConnect:
 		return "still connecting to " + remote
+	case stageProxy:
+		return "connected to the proxy " + remote + ", still waiting for its way to the receiver"
 	case stageTLS:
 		return "connected to " + remote + ", still making the TLS session"
 	case stageSend:

@@ -16,11 +16,13 @@ const (
 )
 
 // tlsIdentity is whom a connection trusts and whom it shows itself as, each in
-// the PEM a webhook brought. Connections are shared only where both are equal:
-// what was proven to one webhook's receiver must not carry another's events.
+// the PEM a webhook brought, and the proxy it goes through. Connections are shared
+// only where all are equal: what was proven to one webhook's receiver, or to its
+// proxy, must not carry another's events.
 type tlsIdentity struct {
 	ca                string // empty: Config.RootCAs
 	clientCertificate string // empty: none
+	proxy             string // with its credentials; empty: none
 }
 
 // newOwnTransport makes the transport of an identity.
@@ -41,7 +43,15 @@ func (c *Client) newOwnTransport(id tlsIdentity) (*http.Transport, error) {
 		}
 		certificates = []tls.Certificate{*certificate}
 	}
-	return c.newTransport(roots, certificates, maxOwnIdleConns, maxOwnIdleConns), nil
+	config := c.tlsConfig(roots, certificates)
+	var via *proxy
+	if id.proxy != "" {
+		var err error
+		if via, err = c.newProxy(id.proxy, config); err != nil {
+			return nil, err
+		}
+	}
+	return c.newTransport(config, via, maxOwnIdleConns, maxOwnIdleConns), nil
 }
 
 // transportCache keeps one transport for each identity, so that their

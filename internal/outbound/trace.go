@@ -18,6 +18,7 @@ const (
 	stageStart stage = iota
 	stageLookup
 	stageConnect
+	stageProxy
 	stageTLS
 	stageSend
 	stageWait

@@ -387,6 +387,20 @@ func (destinations) CheckURL(_ context.Context, url string) error {
 	return nil
 }
 
+func (d destinations) CheckProxiedURL(url string) error {
+	if strings.Contains(url, "10.0.0.1") {
+		return cybervault.Invalid("url", "is a private address")
+	}
+	return nil
+}
+
+func (d destinations) CheckProxy(ctx context.Context, proxy string) error {
+	if d.CheckURL(ctx, proxy) != nil {
+		return cybervault.Invalid("proxy", "leads to a private address")
+	}
+	return nil
+}
+
 func (destinations) CheckCACertificate(pem string) error {
 	if pem != "PEM" && pem != "PEM2" {
 		return cybervault.Invalid("ca_certificate", "is no certificate")

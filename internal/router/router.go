@@ -76,6 +76,10 @@ type Dispatcher interface {
 type Destinations interface {
 	// CheckURL refuses a URL that deliveries may not go to.
 	CheckURL(ctx context.Context, url string) error
+	// CheckProxiedURL is CheckURL for a URL whose name a proxy looks up.
+	CheckProxiedURL(url string) error
+	// CheckProxy refuses a proxy that deliveries may not go through.
+	CheckProxy(ctx context.Context, proxy string) error
 	// CheckCACertificate refuses what is not a PEM of certificates.
 	CheckCACertificate(pem string) error
 	// CheckClientCertificate refuses what is not a PEM of a certificate chain and its key.

@@ -107,15 +107,14 @@ func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault
 			w.DisabledReason = "disabled by a person"
 		}
 	}
+	if err := changeChannel(w, c, r.cfg.Now().UTC().Truncate(time.Microsecond)); err != nil {
+		return err
+	}
 	if err := w.Check(); err != nil {
 		return err
 	}
-	// A destination that cannot be looked up or is refused by now must not keep
-	// its owner from disabling it, so it is checked where it is about to be used.
-	if w.URL != before.URL || w.Live() && !before.Live() {
-		if err := r.cfg.Destinations.CheckURL(ctx, w.URL); err != nil {
-			return err
-		}
+	if err := r.checkDestinations(ctx, w, &before); err != nil {
+		return err
 	}
 	if w.CACertificate != "" && w.CACertificate != before.CACertificate {
 		if err := r.cfg.Destinations.CheckCACertificate(w.CACertificate); err != nil {
@@ -181,7 +180,7 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	}
 	w := *old
 	w.DeletedAt = r.cfg.Now().UTC()
-	w.Secrets, w.Headers, w.ClientCertificate = nil, nil, ""
+	w.Secrets, w.Headers, w.ClientCertificate, w.Channel = nil, nil, "", cybervault.Channel{}
 	if err := r.save(ctx, old, &w); err != nil {
 		return err
 	}
@@ -193,8 +192,8 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	return nil
 }
 
-// RotateSecret gives a webhook a new secret. The one before lives on for
-// overlap (zero ends it at once).
+// RotateSecret gives a webhook a new secret, and with SignatureEd25519 a new key
+// pair. Those before live on for overlap (zero ends them at once).
 func (r *Router) RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, overlap time.Duration) (*cybervault.Webhook, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return nil, cybervault.Invalid("overlap", "%s is not between 0s and %s", cybervault.FormatDuration(overlap), cybervault.FormatDuration(MaxOverlap))
@@ -209,6 +208,7 @@ func (r *Router) RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id
 	}
 	w := *old
 	w.UpdatedAt = now
+	w.SigningKeys = rotateKeys(old.SigningKeys, now, overlap)
 	w.Secrets = []cybervault.Secret{cybervault.NewSecret(now)}
 	for i, s := range old.Secrets {
 		if i == 0 || s.ExpiresAt.After(now.Add(overlap)) {

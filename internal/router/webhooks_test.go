@@ -136,6 +136,8 @@ type slowDestinations struct{ meanwhile func() }
 
 func (d slowDestinations) CheckURL(context.Context, string) error { d.meanwhile(); return nil }
 func (slowDestinations) CheckCACertificate(string) error          { return nil }
+func (slowDestinations) CheckProxiedURL(string) error             { return nil }
+func (slowDestinations) CheckProxy(context.Context, string) error { return nil }
 func (slowDestinations) CheckClientCertificate(string) error      { return nil }
 
 func TestRotation(t *testing.T) {

@@ -15,6 +15,25 @@ type sealedPart struct {
 	Headers []cybervault.Header `json:"headers"`
 
 	ClientCertificate string `json:"client_certificate,omitempty"`
+
+	Authentication cybervault.Authentication `json:"authentication,omitzero"`
+	Signature      cybervault.Signature      `json:"signature,omitempty"`
+	SigningKeys    []cybervault.SigningKey   `json:"signing_keys,omitempty"`
+	Proxy          string                    `json:"proxy,omitempty"`
+}
+
+func sealedPartOf(w *cybervault.Webhook) sealedPart {
+	return sealedPart{
+		Secrets: w.Secrets, Headers: w.Headers, ClientCertificate: w.ClientCertificate,
+		Authentication: w.Authentication, Signature: w.Signature, SigningKeys: w.SigningKeys, Proxy: w.Proxy,
+	}
+}
+
+// fill puts what was sealed into the webhook it is of. A webhook sealed by a
+// version that knew less has the zero value, the default, of the rest.
+func (p *sealedPart) fill(w *cybervault.Webhook) {
+	w.Secrets, w.Headers, w.ClientCertificate = p.Secrets, p.Headers, p.ClientCertificate
+	w.Channel = cybervault.Channel{Authentication: p.Authentication, Signature: p.Signature, SigningKeys: p.SigningKeys, Proxy: p.Proxy}
 }
 
 // rateUnit is what rates are stored in: thousandths of an attempt a second.
@@ -35,7 +54,7 @@ func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 			return err
 		}
 	}
-	sealed, err := s.seal.seal(w.ID.String(), sealedPart{Secrets: w.Secrets, Headers: w.Headers, ClientCertificate: w.ClientCertificate})
+	sealed, err := s.seal.seal(w.ID.String(), sealedPartOf(w))
 	if err != nil {
 		return err
 	}
@@ -107,7 +126,7 @@ FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 
 		if err := s.seal.open(w.ID.String(), sealed, &part); err != nil {
 			return nil, err
 		}
-		w.Secrets, w.Headers, w.ClientCertificate = part.Secrets, part.Headers, part.ClientCertificate
+		part.fill(w)
 		w.RateLimit, w.Ordered = float64(rate)/rateUnit, ordered != 0
 		out = append(out, w)
 	}

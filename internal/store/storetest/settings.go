@@ -63,6 +63,15 @@ func fullWebhook(w *cybervault.Webhook) {
 	w.UpdatedAt = start.Add(time.Second)
 	w.Filter, w.RateLimit, w.Concurrency, w.Ordered = `data.severity == "critical" && data.user != "é"`, 2.5, 7, true
 	w.ClientCertificate = "-----BEGIN PRIVATE KEY-----\nhunter2-the-key\n-----END PRIVATE KEY-----\n"
+	w.Channel = cybervault.Channel{
+		Authentication: cybervault.Authentication{
+			Type: cybervault.AuthenticationOAuth2, TokenURL: "https://id.test/token", ClientID: "é", ClientSecret: "hunter2-the-secret",
+			Scopes: []string{"a", "b"}, Audience: "https://siem.test/", ClientAuthentication: cybervault.ClientBody,
+		},
+		Signature:   cybervault.SignatureEd25519,
+		SigningKeys: []cybervault.SigningKey{cybervault.NewSigningKey(start), {Private: "whsk_hunter2", CreatedAt: start, ExpiresAt: start.Add(time.Hour)}},
+		Proxy:       "http://user:hunter2-the-password@proxy.test:3128",
+	}
 }
 
 func webhookFields(f *fixture) {
