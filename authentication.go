@@ -50,8 +50,8 @@ type Authentication struct {
 	ClientAuthentication ClientAuthentication `json:"client_authentication,omitempty"`
 }
 
-// Equal reports whether two are the same in all they hold.
-func (a *Authentication) Equal(b *Authentication) bool {
+// Same reports whether two hold the same.
+func (a *Authentication) Same(b *Authentication) bool {
 	return a.Type == b.Type && a.Username == b.Username && a.Password == b.Password && a.Token == b.Token &&
 		a.TokenURL == b.TokenURL && a.ClientID == b.ClientID && a.ClientSecret == b.ClientSecret &&
 		a.Audience == b.Audience && a.ClientAuthentication == b.ClientAuthentication && slices.Equal(a.Scopes, b.Scopes)

@@ -86,7 +86,7 @@ func TestAuthenticationKeepsItsSecret(t *testing.T) {
 			t.Errorf("another type: %+v", kept)
 		}
 	}
-	if kept := oauth2(func(a *cybervault.Authentication) { a.ClientSecret = "new" }).Keeping(&stored); kept.ClientSecret != "new" || kept.Equal(&stored) || !stored.Equal(&stored) {
+	if kept := oauth2(func(a *cybervault.Authentication) { a.ClientSecret = "new" }).Keeping(&stored); kept.ClientSecret != "new" || kept.Same(&stored) || !stored.Same(&stored) {
 		t.Errorf("kept %+v", kept)
 	}
 }

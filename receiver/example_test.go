@@ -106,3 +106,31 @@ func ExampleVerify_rotation() {
 	fmt.Println(send(h, secret, event), send(h, next, event))
 	// Output: 200 200
 }
+
+// A webhook whose signature is ed25519: the receiver holds nothing secret.
+func ExamplePublicKeys() {
+	private := cybervault.NewSigningKey(time.Now()).Private // in real life CyberVault alone has it
+	public := cybervault.PublicKey(private)                 // and shows this as public_key
+
+	h := receiver.Handler(receiver.Options{PublicKeys: []string{public}},
+		func(_ context.Context, e receiver.Event) error {
+			fmt.Println(e.Type)
+			return nil
+		})
+
+	r := httptest.NewRequest(http.MethodPost, "/hooks/cybervault", strings.NewReader(event))
+	at := time.Now().Unix()
+	signature, err := cybervault.SignEd25519(private, "wh_1", at, []byte(event))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("webhook-id", "wh_1")
+	r.Header.Set("webhook-timestamp", strconv.FormatInt(at, 10))
+	r.Header.Set("webhook-signature", signature)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	fmt.Println(w.Code, send(h, secret, event))
+	// Output:
+	// threat.detected
+	// 200 401
+}

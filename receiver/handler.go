@@ -18,6 +18,9 @@ type Options struct {
 	// Secrets are the webhook's, as they are shown; the old and the new one
 	// while a rotation overlaps.
 	Secrets []string
+	// PublicKeys are those of a webhook whose signature is ed25519, which needs
+	// no secrets; see the option of that name.
+	PublicKeys []string
 	// Verify changes what is asked of a signature.
 	Verify []Option
 	// MaxBodyBytes bounds the body; zero means DefaultMaxBodyBytes.
@@ -113,7 +116,7 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request, handle func(cont
 		}
 		return &answer{fmt.Errorf("the body broke off: %w", err), http.StatusBadRequest, 0}
 	}
-	if err := Verify(o.Secrets, r.Header, body, o.Verify...); err != nil {
+	if err := Verify(o.Secrets, r.Header, body, append([]Option{PublicKeys(o.PublicKeys...)}, o.Verify...)...); err != nil {
 		if errors.Is(err, ErrSecret) { // the receiver's fault, not the sender's
 			return err
 		}

@@ -1,5 +1,5 @@
 // Package receiver is for programs that receive CyberVault's webhooks: it
-// verifies that a request was signed with the webhook's secret, reads the
+// verifies that a request was signed with the webhook's secret or key, reads the
 // event, and sees to it that a repeated delivery is handled once.
 //
 // It stands at the far end of the flow, in the receiver's own program, and
@@ -24,7 +24,6 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -39,7 +38,7 @@ import (
 const (
 	HeaderID            = "Webhook-Id"                  // Standard Webhooks 1.0: the event's id
 	HeaderTimestamp     = "Webhook-Timestamp"           // Standard Webhooks 1.0: the attempt's time in Unix seconds
-	HeaderSignatures    = "Webhook-Signature"           // Standard Webhooks 1.0: "v1,<base64>", several parted by spaces
+	HeaderSignatures    = "Webhook-Signature"           // Standard Webhooks 1.0: "v1,<base64>" or "v1a,<base64>", several parted by spaces
 	HeaderSignature     = "X-CyberVault-Signature"      // hex HMAC-SHA256 of the body
 	HeaderSignatureNext = "X-CyberVault-Signature-Next" // the same with the new secret, while a rotation overlaps
 	HeaderEvent         = "X-CyberVault-Event"          // the event type
@@ -75,6 +74,7 @@ type verification struct {
 	tolerance   time.Duration
 	now         func() time.Time
 	withoutTime bool
+	publicKeys  []string
 }
 
 // Tolerance sets how far the time of an attempt may lie from the receiver's
@@ -90,14 +90,23 @@ func Clock(now func() time.Time) Option { return func(v *verification) { v.now =
 // by its idempotency key.
 func WithoutTimestamp() Option { return func(v *verification) { v.withoutTime = true } }
 
+// PublicKeys accepts the signatures of a webhook whose signature is ed25519: keys
+// are its public_key as it is shown ("whpk_…"), the old and the new one while a
+// rotation overlaps. Verify then needs no secret; where it is given some, either
+// will do, which carries a receiver over from one to the other.
+func PublicKeys(keys ...string) Option {
+	return func(v *verification) { v.publicKeys = append(v.publicKeys, keys...) }
+}
+
 // Verify reports whether a request comes from whoever knows one of the secrets,
-// nil for yes. secrets are the webhook's as they are shown ("whsec_…"); give
-// the old and the new one while a rotation overlaps. body must be the request's
+// or the private half of one of PublicKeys, nil for yes. secrets are the webhook's
+// as they are shown ("whsec_…"); give the old and the new one while a rotation
+// overlaps. body must be the request's
 // body byte for byte, before any parser.
 //
 // It checks webhook-id, webhook-timestamp and webhook-signature (Standard
-// Webhooks 1.0): one signature among those sent must fit one of the secrets,
-// and the time must be within the tolerance. With WithoutTimestamp it falls
+// Webhooks 1.0): one signature among those sent must fit one of the secrets
+// or public keys, and the time must be within the tolerance. With WithoutTimestamp it falls
 // back on X-CyberVault-Signature and X-CyberVault-Signature-Next. Comparisons
 // take the same time wherever two signatures differ. Errors hold no secret and
 // no signature. It is safe for concurrent use.
@@ -106,7 +115,7 @@ func Verify(secrets []string, header http.Header, body []byte, opts ...Option) e
 	for _, o := range opts {
 		o(&v)
 	}
-	if len(secrets) == 0 {
+	if len(secrets)+len(v.publicKeys) == 0 {
 		return fmt.Errorf("%w: none was given; use the one that was shown when the webhook was made", ErrSecret)
 	}
 	id, at, signatures := header.Get(HeaderID), header.Get(HeaderTimestamp), header.Values(HeaderSignatures)
@@ -128,26 +137,16 @@ func (v *verification) standard(secrets []string, id, at string, headers []strin
 	if err != nil {
 		return fmt.Errorf("%w: webhook-timestamp must be Unix seconds", ErrMalformed)
 	}
-	var sent [][]byte
-	for s := range strings.FieldsSeq(strings.Join(headers, " ")) {
-		version, encoded, _ := strings.Cut(s, ",")
-		// Other versions are for other kinds of keys; the standard says to pass over them.
-		if version != "v1" {
-			continue
-		}
-		if mac, err := base64.StdEncoding.DecodeString(encoded); err == nil {
-			sent = append(sent, mac)
-		}
-	}
-	if len(sent) == 0 {
-		return fmt.Errorf(`%w: webhook-signature must hold at least one "v1,<base64>"`, ErrMalformed)
-	}
-	keys, err := standardKeys(secrets)
+	keys, err := standardKeys(secrets, v.publicKeys)
 	if err != nil {
 		return err
 	}
+	sent := sentSignatures(headers)
+	if keys.wants(sent) == 0 {
+		return fmt.Errorf(`%w: webhook-signature must hold at least one %s`, ErrMalformed, keys.wanted())
+	}
 	head := []byte(id + "." + at + ".")
-	fits := func(body []byte) bool { return anyFits(keys, sent, head, body) }
+	fits := func(body []byte) bool { return keys.fit(sent, head, body) }
 	if !fits(body) {
 		return mismatch(body, fits)
 	}
@@ -160,22 +159,6 @@ func (v *verification) standard(secrets []string, id, at string, headers []strin
 		return fmt.Errorf("%w: the attempt lies %s ahead, more than %s; is this machine's clock right?", ErrExpired, signed.Sub(now).Round(time.Second), v.tolerance)
 	}
 	return nil
-}
-
-// standardKeys decodes the secrets. One that is not base64 is passed over as
-// long as another is.
-func standardKeys(secrets []string) ([][]byte, error) {
-	var keys [][]byte
-	for _, s := range secrets {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "whsec_"))
-		if err == nil && len(key) > 0 {
-			keys = append(keys, key)
-		}
-	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w: it must be as the webhook shows it, whsec_ and base64", ErrSecret)
-	}
-	return keys, nil
 }
 
 // plain checks X-CyberVault-Signature and X-CyberVault-Signature-Next.
@@ -191,12 +174,13 @@ func plain(secrets []string, header http.Header, body []byte) error {
 	}
 	var keys [][]byte
 	for _, s := range secrets {
-		if s != "" { // anyone can sign with nothing
+		// Anyone can sign with nothing, or with what is public.
+		if s != "" && !strings.HasPrefix(s, publicKeyPrefix) {
 			keys = append(keys, []byte(s))
 		}
 	}
 	if len(keys) == 0 {
-		return fmt.Errorf("%w: it is empty", ErrSecret)
+		return fmt.Errorf("%w: X-CyberVault-Signature is keyed with the secret, whsec_ and base64", ErrSecret)
 	}
 	fits := func(body []byte) bool { return anyFits(keys, sent, nil, body) }
 	if !fits(body) {
@@ -239,5 +223,5 @@ func mismatch(body []byte, fits func([]byte) bool) error {
 			return fmt.Errorf("%w: the body does not begin as CyberVault writes an event, so it was probably parsed and encoded again; %s", ErrMismatch, remedy)
 		}
 	}
-	return fmt.Errorf("%w: the secret is another webhook's or was rotated, or the body is not as it was sent; %s", ErrMismatch, remedy)
+	return fmt.Errorf("%w: the secret or key is another webhook's or was rotated, or the body is not as it was sent; %s", ErrMismatch, remedy)
 }

@@ -296,7 +296,9 @@ func TestCreateWebhook(t *testing.T) {
 	f := setUp(t)
 	w := f.do(request{call: "POST /v1/webhooks", body: `{"url":"https://a.example","events":["*"],"description":"d","status":"disabled","accept":"any_2xx",
 		"headers":{"X-B":"2","X-A":"1"},"retry_schedule":"5s,30s","verification":true,"ca_certificate":"PEM",
-		"filter":"data.n > 1","format":"native","rate_limit":0.5,"concurrency":4,"ordered":false,"client_certificate":"PEM"}`})
+		"filter":"data.n > 1","format":"native","rate_limit":0.5,"concurrency":4,"ordered":false,"client_certificate":"PEM",
+		"authentication":{"type":"oauth2","token_url":"https://id.example/token","client_id":"id","client_secret":"hunter2","scopes":["a","b"],"audience":null,"client_authentication":"body"},
+		"signature":"ed25519","proxy":"http://proxy.example:3128"}`})
 	if w.Code != http.StatusCreated || w.Header().Get("Location") != "/v1/webhooks/"+webhook1.String() {
 		t.Fatalf("answered %d: %s", w.Code, w.Body)
 	}
@@ -306,6 +308,9 @@ func TestCreateWebhook(t *testing.T) {
 		Headers:       &[]cybervault.Header{{Name: "X-B", Value: "2"}, {Name: "X-A", Value: "1"}},
 		RetrySchedule: &[]time.Duration{5 * time.Second, 30 * time.Second}, Verification: new(true), CACertificate: new("PEM"),
 		Filter: new("data.n > 1"), RateLimit: new(0.5), Concurrency: new(4), Ordered: new(false), ClientCertificate: new("PEM"),
+		Authentication: &cybervault.Authentication{Type: cybervault.AuthenticationOAuth2, TokenURL: "https://id.example/token", ClientID: "id", ClientSecret: "hunter2",
+			Scopes: []string{"a", "b"}, ClientAuthentication: cybervault.ClientBody},
+		Signature: new(cybervault.SignatureEd25519), Proxy: new("http://proxy.example:3128"),
 	}
 	if diff := cmp.Diff(want, f.change); diff != "" {
 		t.Error(diff)
@@ -326,11 +331,13 @@ func TestPatchWebhook(t *testing.T) {
 		t.Errorf("an empty change changes: %s", diff)
 	}
 	f.get(request{call: patch, body: `{"description":null,"status":null,"accept":null,"headers":null,"retry_schedule":null,"verification":null,"ca_certificate":null,
-		"filter":null,"rate_limit":null,"concurrency":null,"ordered":null,"client_certificate":null}`}, 200)
+		"filter":null,"rate_limit":null,"concurrency":null,"ordered":null,"client_certificate":null,
+		"authentication":null,"signature":null,"proxy":null}`}, 200)
 	status, accept, schedule, headers := cybervault.WebhookEnabled, cybervault.AcceptDefault, []time.Duration(nil), []cybervault.Header(nil)
 	if diff := cmp.Diff(cybervault.WebhookChange{
 		Description: new(""), Status: &status, Accept: &accept, Headers: &headers, RetrySchedule: &schedule, Verification: new(false), CACertificate: new(""),
 		Filter: new(""), RateLimit: new(0.0), Concurrency: new(0), Ordered: new(false), ClientCertificate: new(""),
+		Authentication: new(cybervault.Authentication), Signature: new(cybervault.SignatureHMAC), Proxy: new(""),
 	}, f.change); diff != "" {
 		t.Error(diff)
 	}

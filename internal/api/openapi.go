@@ -86,7 +86,8 @@ func securitySchemes() schema {
 		},
 		schemeStandard: schema{
 			"type": "apiKey", "in": "header", "name": "webhook-signature",
-			"description": "Standard Webhooks 1.0: v1,<base64 HMAC-SHA256 of \"{webhook-id}.{webhook-timestamp}.{body}\">, keyed with the base64 decoding of what follows whsec_; one for each live secret, separated by spaces.",
+			"description": "Standard Webhooks 1.0: v1,<base64 HMAC-SHA256 of \"{webhook-id}.{webhook-timestamp}.{body}\">, keyed with the base64 decoding of what follows whsec_; one for each live secret, separated by spaces. " +
+				"For a webhook with the signature ed25519: v1a,<base64 Ed25519 signature of the same>, verified with its public_key; one for each live key.",
 		},
 		schemeHex: schema{
 			"type": "apiKey", "in": "header", "name": "X-CyberVault-Signature",

@@ -81,6 +81,9 @@ func (e fieldErrors) with(field string, err error) fieldErrors {
 	if err == nil {
 		return e
 	}
+	if several, ok := errors.AsType[fieldErrors](err); ok { // of an object within the body
+		return append(e, several...)
+	}
 	known, ok := errors.AsType[*cybervault.Error](err)
 	if !ok {
 		known = cybervault.Invalid(field, "%s", err)

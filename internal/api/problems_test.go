@@ -122,6 +122,8 @@ func TestProblems(t *testing.T) {
 		"webhook-tuning-types":   {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"filter":true,"rate_limit":"5","concurrency":2.5,"ordered":"yes","client_certificate":1}`}, status: 422},
 		"webhook-tuning-zero":    {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"rate_limit":0,"concurrency":-1}`}, status: 422},
 		"webhook-mask-no-cert":   {request: request{call: patch, body: `{"client_certificate":"***"}`}, status: 422},
+		"webhook-channel-types":  {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"authentication":{"type":"digest","password":7,"scopes":["a",1],"client_authentication":"jwt","user":"x"},"signature":"rsa","proxy":1,"public_key":"whpk_x"}`}, status: 422},
+		"webhook-authentication": {request: request{call: patch, body: `{"authentication":"basic"}`}, status: 422},
 		"preview-no-filter":      {request: request{call: hooks + "/preview", body: `{"since":"yesterday"}`}, status: 422},
 		"webhook-events-element": {request: request{call: hooks, body: `{"url":"https://a.example","events":["*",7]}`}, status: 422},
 		"webhook-header-value":   {request: request{call: hooks, body: `{"url":"https://a.example","events":["*"],"headers":{"X-A":1}}`}, status: 422},

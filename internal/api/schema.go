@@ -117,6 +117,12 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.WebhookEnabled, cybervault.WebhookDisabled)
 	case reflect.TypeFor[cybervault.Accept]():
 		return enum(cybervault.AcceptDefault, cybervault.AcceptAny2xx)
+	case reflect.TypeFor[cybervault.Signature]():
+		return enum(cybervault.SignatureHMAC, cybervault.SignatureEd25519)
+	case reflect.TypeFor[cybervault.AuthenticationType]():
+		return enum(cybervault.AuthenticationBasic, cybervault.AuthenticationBearer, cybervault.AuthenticationOAuth2)
+	case reflect.TypeFor[cybervault.ClientAuthentication]():
+		return enum(cybervault.ClientBasic, cybervault.ClientBody)
 	case reflect.TypeFor[cybervault.DeliveryStatus]():
 		return enum(cybervault.DeliveryStatuses()...)
 	case reflect.TypeFor[cybervault.Scope]():

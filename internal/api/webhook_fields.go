@@ -63,11 +63,12 @@ func webhookFields() fields[cybervault.WebhookChange] {
 		},
 	}
 	all = append(all, tuningFields()...)
+	all = append(all, channelFields()...)
 	return append(all,
 		// Known to the wire format, but not done by this version: silently
 		// ignoring it would deliver what the caller did not ask for.
 		unsupported("format", `"native"`),
-		readOnly("id"), readOnly("disabled_reason"), readOnly("verified_at"), readOnly("created_at"), readOnly("updated_at"), readOnly("secret"),
+		readOnly("id"), readOnly("disabled_reason"), readOnly("verified_at"), readOnly("created_at"), readOnly("updated_at"), readOnly("secret"), readOnly("public_key"),
 	)
 }
 

@@ -34,6 +34,7 @@ type webhookJSON struct {
 	VerifiedAt     *time.Time               `json:"verified_at" doc:"When a test payload was accepted; null until then."`
 	CACertificate  *string                  `json:"ca_certificate" doc:"The CAs to trust instead of the system's, as PEM; null for the system's."`
 	tuningJSON
+	channelJSON
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
@@ -62,8 +63,8 @@ func showWebhook(w *cybervault.Webhook) webhookJSON {
 		Status: w.Status, DisabledReason: orNull(w.DisabledReason), Accept: w.Accept,
 		Headers: make(map[string]string, len(w.Headers)), RetrySchedule: showSchedule(w.RetrySchedule),
 		Verification: w.Verification, VerifiedAt: orNull(w.VerifiedAt.UTC()), CACertificate: orNull(w.CACertificate),
-		tuningJSON: showTuning(&w.Tuning),
-		CreatedAt:  w.CreatedAt.UTC(), UpdatedAt: w.UpdatedAt.UTC(),
+		tuningJSON: showTuning(&w.Tuning), channelJSON: showChannel(&w.Channel),
+		CreatedAt: w.CreatedAt.UTC(), UpdatedAt: w.UpdatedAt.UTC(),
 	}
 	for _, h := range w.Headers {
 		shown.Headers[h.Name] = maskedHeader
@@ -212,7 +213,8 @@ func (s *server) updateWebhook(c *call) error {
 
 func aboutUpdateWebhook(rt *route) {
 	rt.id, rt.tag, rt.summary = "updateWebhook", tagWebhooks, "Change a webhook"
-	rt.doc = "What is absent stays as it is; null sets the default. Headers and events are replaced as a whole; a header whose value is *** keeps the one it has, and so does client_certificate. " +
+	rt.doc = "What is absent stays as it is; null sets the default. Headers and events are replaced as a whole; a header whose value is *** keeps the one it has, and so do client_certificate, " +
+		"the password of proxy, and the secret of authentication, which may also be left out. " +
 		"{\"status\":\"disabled\"} stops new deliveries, {\"status\":\"enabled\"} starts them again."
 	rt.body = &bodyDoc{media: []string{"application/json", "application/merge-patch+json"}, schema: webhookFields().describe(bodyOptions{partial: true}),
 		example: schema{"status": "disabled"}}
@@ -341,7 +343,7 @@ func (s *server) rotateSecret(c *call) error {
 
 func aboutRotateSecret(rt *route) {
 	rt.id, rt.tag, rt.summary = "rotateWebhookSecret", tagWebhooks, "Rotate the signing secret"
-	rt.doc = "The answer shows the new secret. While the overlap lasts, both sign every attempt."
+	rt.doc = "The answer shows the new secret. While the overlap lasts, both sign every attempt. With ed25519 the key pair is rotated too, and public_key is the new one."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: rotationFields().describe(bodyOptions{}), optional: true, example: schema{"overlap": "24h"}}
 	rt.answers = []answer{{status: 200, doc: "Rotated.", schema: of[webhookWithSecretJSON]()}}
 	rt.errors = []int{409, 503}

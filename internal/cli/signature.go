@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,11 +17,12 @@ import (
 const timestampTolerance = 5 * time.Minute
 
 // checkRequest checks both signatures of a request that was received, each with
-// any of the secrets, and says what is wrong in words, "" for nothing.
+// any of the secrets, and says what is wrong in words, "" for nothing. Public
+// keys alone leave X-CyberVault-Signature unchecked.
 func checkRequest(secrets []string, header http.Header, body []byte, now time.Time) string {
 	if given := header.Get("X-CyberVault-Signature"); given == "" {
 		return "X-CyberVault-Signature is missing"
-	} else if !matchesHex(secrets, given, body) && !matchesHex(secrets, header.Get("X-CyberVault-Signature-Next"), body) {
+	} else if slices.ContainsFunc(secrets, isShared) && !matchesHex(secrets, given, body) && !matchesHex(secrets, header.Get("X-CyberVault-Signature-Next"), body) {
 		return "X-CyberVault-Signature does not match"
 	}
 	seconds, err := strconv.ParseInt(header.Get("webhook-timestamp"), 10, 64)
@@ -36,8 +38,14 @@ func checkRequest(secrets []string, header http.Header, body []byte, now time.Ti
 	return ""
 }
 
+// isShared tells a secret from a public key.
+func isShared(secret string) bool { return !strings.HasPrefix(secret, cybervault.PublicKeyPrefix) }
+
 func matchesHex(secrets []string, given string, body []byte) bool {
 	for _, s := range secrets {
+		if !isShared(s) {
+			continue // what everybody may know is no secret
+		}
 		if hmac.Equal([]byte(cybervault.SignHex(s, body)), []byte(given)) {
 			return true
 		}
@@ -45,9 +53,18 @@ func matchesHex(secrets []string, given string, body []byte) bool {
 	return false
 }
 
-// matchesStandard checks a list of "v1,<base64>", of which one has to match.
+// matchesStandard checks a list of "v1,<base64>" and "v1a,<base64>", of which one
+// has to match a secret or a public key.
 func matchesStandard(secrets []string, given, id string, seconds int64, body []byte) bool {
 	for _, s := range secrets {
+		if !isShared(s) {
+			for signature := range strings.FieldsSeq(given) {
+				if ok, err := cybervault.VerifyEd25519(s, signature, id, seconds, body); err == nil && ok {
+					return true
+				}
+			}
+			continue
+		}
 		want, err := cybervault.SignStandard(s, id, seconds, body)
 		if err != nil {
 			continue

@@ -24,7 +24,8 @@ func newVerify(env *Env) *cobra.Command {
 		Short: "Check a signature by hand",
 		Long: `Checks the signature of a request whose body is in FILE (- for stdin), byte for
 byte as it was received. H is the value of X-CyberVault-Signature, or that of
-webhook-signature together with --id and --timestamp. The exit status is 0 if it
+webhook-signature together with --id and --timestamp; with a public key, whpk_…,
+as --secret the signature is an Ed25519 one (v1a). The exit status is 0 if it
 matches, 1 if it does not.`,
 		Example: `  cybervault verify --secret whsec_… --signature 5f2c… body.json
   cybervault verify --secret whsec_… --signature 'v1,K5oZ…' --id wh_… --timestamp 1769860800 body.json`,
@@ -48,13 +49,16 @@ matches, 1 if it does not.`,
 		if cmd.Flags().Changed("id") || cmd.Flags().Changed("timestamp") {
 			return usagef("--signature: %q is not a webhook-signature, which starts with \"v1,\"; without --id and --timestamp it is read as X-CyberVault-Signature", short(signature, 20))
 		}
+		if !isShared(secret) {
+			return usagef("--signature: a public key checks webhook-signature, which starts with \"v1a,\"; X-CyberVault-Signature needs the secret, whsec_…")
+		}
 		if !matchesHex([]string{secret}, signature, body) {
 			return errors.New("the signature does NOT match" + whyNot(secret, signature, body))
 		}
 		fmt.Fprintln(env.Stdout, "The signature matches: X-CyberVault-Signature, HMAC-SHA256.")
 		return nil
 	}
-	cmd.Flags().StringVar(&secret, "secret", "", "the webhook's signing secret, whsec_… (default $"+secretVariable+")")
+	cmd.Flags().StringVar(&secret, "secret", "", "the webhook's signing secret, whsec_…, or its public key, whpk_… (default $"+secretVariable+")")
 	cmd.Flags().StringVar(&signature, "signature", "", "the header's value")
 	cmd.Flags().StringVar(&id, "id", "", "the value of webhook-id, for webhook-signature")
 	cmd.Flags().StringVar(&timestamp, "timestamp", "", "the value of webhook-timestamp, for webhook-signature")
@@ -70,13 +74,20 @@ func verifyStandard(env *Env, secret, signature, id, timestamp string, body []by
 	if err != nil {
 		return usagef("--timestamp: %q is not a number of seconds: give the value of webhook-timestamp", timestamp)
 	}
-	if _, err := cybervault.SignStandard(secret, id, seconds, body); err != nil {
+	_, err = cybervault.SignStandard(secret, id, seconds, body)
+	if !isShared(secret) {
+		_, err = cybervault.VerifyEd25519(secret, "", id, seconds, body)
+	}
+	if err != nil {
 		return usagef("--secret: %s", err)
 	}
 	if !matchesStandard([]string{secret}, signature, id, seconds, body) {
 		why := ""
 		if trimmed := bytes.TrimRight(body, "\r\n"); len(trimmed) < len(body) && matchesStandard([]string{secret}, signature, id, seconds, trimmed) {
 			why = newlineHint
+		}
+		if why == "" && isShared(secret) != strings.HasPrefix(signature, "v1,") {
+			why = ": a secret, whsec_…, checks \"v1,\" and a public key, whpk_…, \"v1a,\""
 		}
 		return errors.New("the signature does NOT match" + why)
 	}

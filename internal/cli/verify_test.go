@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/cli"
@@ -21,6 +22,12 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	seconds := strconv.Itoa(at)
+	key := cybervault.NewSigningKey(time.Unix(at, 0))
+	public := cybervault.PublicKey(key.Private)
+	asymmetric, err := cybervault.SignEd25519(key.Private, "wh_1", at, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string]struct {
 		secret string // "" for the right one
 		body   string // "" for the right one
@@ -44,6 +51,11 @@ func TestVerify(t *testing.T) {
 		"standard, no id":        {args: []string{"--signature", standard}, status: 2, says: "--id and --timestamp"},
 		"standard, no number":    {args: []string{"--signature", standard, "--id", "wh_1", "--timestamp", "now"}, status: 2, says: "--timestamp"},
 		"standard, not a secret": {secret: "whsec_%", args: []string{"--signature", standard, "--id", "wh_1", "--timestamp", seconds}, status: 2, says: "--secret"},
+		"public key":             {secret: public, args: []string{"--signature", "v1a,AAAA " + asymmetric, "--id", "wh_1", "--timestamp", seconds}, says: "Standard Webhooks 1.0, signed"},
+		"public key, other id":   {secret: public, args: []string{"--signature", asymmetric, "--id", "wh_2", "--timestamp", seconds}, status: 1, says: "does NOT match\n"},
+		"public key, HMAC":       {secret: public, args: []string{"--signature", standard, "--id", "wh_1", "--timestamp", seconds}, status: 1, says: "a public key, whpk_…"},
+		"public key, hex":        {secret: public, args: []string{"--signature", hex}, status: 2, says: "needs the secret"},
+		"no public key":          {secret: "whpk_AAAA", args: []string{"--signature", asymmetric, "--id", "wh_1", "--timestamp", seconds}, status: 2, says: "--secret"},
 		"hex with an id":         {args: []string{"--signature", hex, "--id", "wh_1"}, status: 2, says: `starts with "v1,"`},
 	}
 	for name, tc := range cases {

@@ -34,6 +34,9 @@ type webhook struct {
 	Concurrency    *int              `json:"concurrency"`
 	Ordered        bool              `json:"ordered"`
 	ClientCert     *string           `json:"client_certificate"`
+	Authentication *authentication   `json:"authentication"`
+	PublicKey      *string           `json:"public_key"`
+	Proxy          *string           `json:"proxy"`
 	CreatedAt      time.Time         `json:"created_at"`
 	Secret         string            `json:"secret"`
 }
@@ -138,7 +141,8 @@ func showWebhook(env *Env, f *clientFlags, raw json.RawMessage) error {
 	return details(env.Stdout, colours(env, env.Stdout),
 		"webhook", w.ID, "url", w.URL, "status", w.Status, "disabled because", text(w.DisabledReason), "events", strings.Join(w.Events, ", "),
 		"filter", text(w.Filter), "description", w.Description, "accept", w.Accept, "headers", strings.Join(slices.Sorted(maps.Keys(w.Headers)), ", "),
-		"retry schedule", schedule, "pace", strings.Join(pace, ", "), "trusted authorities", authorities, "client certificate", identity, "verified", verified, "created", moment(&w.CreatedAt), "secret", w.Secret)
+		"retry schedule", schedule, "pace", strings.Join(pace, ", "), "trusted authorities", authorities, "client certificate", identity,
+		"authentication", w.Authentication.words(), "proxy", text(w.Proxy), "public key", text(w.PublicKey), "verified", verified, "created", moment(&w.CreatedAt), "secret", w.Secret)
 }
 
 func webhooksDelete(env *Env, f *clientFlags) *cobra.Command {
@@ -246,6 +250,10 @@ func webhooksRotateSecret(env *Env, f *clientFlags) *cobra.Command {
 			}
 			fmt.Fprintf(env.Stderr, "The old secret lives on for %s. The new one:\n", overlap)
 			_, err = fmt.Fprintln(env.Stdout, clean(w.Secret))
+			if err == nil && w.PublicKey != nil {
+				fmt.Fprintln(env.Stderr, "The new public key, to verify webhook-signature with:")
+				_, err = fmt.Fprintln(env.Stdout, clean(*w.PublicKey))
+			}
 			return err
 		},
 	}

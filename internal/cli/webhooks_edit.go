@@ -26,6 +26,7 @@ type webhookFlags struct {
 	concurrency   int
 	ordered       bool
 	clientFile    string
+	channelFlags
 }
 
 func (w *webhookFlags) add(cmd *cobra.Command) {
@@ -42,10 +43,11 @@ func (w *webhookFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&w.concurrency, "concurrency", 0, "attempts under way at once; 0 for the default of "+strconv.Itoa(cybervault.DefaultConcurrency))
 	flags.BoolVar(&w.ordered, "ordered", false, "deliver one after the other, in the order of commit")
 	flags.StringVar(&w.clientFile, "client-certificate", "", "file of the certificate, its chain and its key to show to the receiver, as PEM; '' for none")
+	w.channelFlags.add(flags)
 }
 
 // body holds the settings whose flags were given, by the names of the API.
-func (w *webhookFlags) body(cmd *cobra.Command) (map[string]any, error) {
+func (w *webhookFlags) body(env *Env, cmd *cobra.Command) (map[string]any, error) {
 	given := func(flag string) bool { f := cmd.Flags().Lookup(flag); return f != nil && f.Changed }
 	body := make(map[string]any)
 	if w.url != "" {
@@ -114,7 +116,7 @@ func (w *webhookFlags) body(cmd *cobra.Command) (map[string]any, error) {
 			body[setting.name] = string(pem)
 		}
 	}
-	return body, nil
+	return body, w.channelFlags.fill(env, body, given)
 }
 
 // orNull sends the zero value of a setting as null, which sets its default.
@@ -135,7 +137,7 @@ func webhooksCreate(env *Env, f *clientFlags) *cobra.Command {
   cybervault webhooks create https://pager.example.com/in --events 'threat.*' --filter 'data.confidence > 0.9' --rate-limit 5`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w.url = args[0]
-			body, err := w.body(cmd)
+			body, err := w.body(env, cmd)
 			if err != nil {
 				return err
 			}
@@ -160,7 +162,7 @@ func webhooksUpdate(env *Env, f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "update WEBHOOK", Short: "Change the settings whose flags are given", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := w.body(cmd)
+			body, err := w.body(env, cmd)
 			if err != nil {
 				return err
 			}

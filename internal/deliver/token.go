@@ -61,7 +61,7 @@ type fetch struct {
 func (t *tokens) get(ctx context.Context, w *cybervault.Webhook) (string, *cybervault.Exchange, error) {
 	t.mu.Lock()
 	k := t.by[w.ID]
-	if k == nil || !k.from.Equal(&w.Authentication) {
+	if k == nil || !k.from.Same(&w.Authentication) {
 		k = &token{from: w.Authentication}
 		t.by[w.ID] = k
 	}

@@ -24,7 +24,7 @@ func TestAuthenticationIsKept(t *testing.T) {
 	now, _ := k.r.Lookup(w.ID)
 	want := *oauth2()
 	want.ClientID, want.ClientAuthentication = "other", cybervault.ClientBasic
-	if !now.Authentication.Equal(&want) {
+	if !now.Authentication.Same(&want) {
 		t.Errorf("it is %+v", now.Authentication)
 	}
 	// Another type needs a secret of its own.
@@ -33,7 +33,7 @@ func TestAuthenticationIsKept(t *testing.T) {
 	_, err = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Headers: &[]cybervault.Header{{Name: "authorization", Value: "x"}}})
 	wantCode(t, err, cybervault.CodeInvalid, `headers["Authorization"]`)
 	k.update(w.ID, cybervault.WebhookChange{Authentication: &cybervault.Authentication{}})
-	if now, _ := k.r.Lookup(w.ID); !now.Authentication.Equal(&cybervault.Authentication{}) {
+	if now, _ := k.r.Lookup(w.ID); !now.Authentication.Same(&cybervault.Authentication{}) {
 		t.Errorf("it is %+v", now.Authentication)
 	}
 }
@@ -106,7 +106,7 @@ func TestSigningKeys(t *testing.T) {
 		if err := k.r.DeleteWebhook(t.Context(), k.ws, w.ID); err != nil {
 			t.Fatal(err)
 		}
-		if gone := k.store.webhooks[w.ID]; !gone.Authentication.Equal(&cybervault.Authentication{}) || gone.SigningKeys != nil || gone.Proxy != "" {
+		if gone := k.store.webhooks[w.ID]; !gone.Authentication.Same(&cybervault.Authentication{}) || gone.SigningKeys != nil || gone.Proxy != "" {
 			t.Errorf("a deleted webhook keeps %+v", gone.Channel)
 		}
 	})
