@@ -223,5 +223,5 @@ func mismatch(body []byte, fits func([]byte) bool) error {
 			return fmt.Errorf("%w: the body does not begin as CyberVault writes an event, so it was probably parsed and encoded again; %s", ErrMismatch, remedy)
 		}
 	}
-	return fmt.Errorf("%w: the secret or key is another webhook's or was rotated, or the body is not as it was sent; %s", ErrMismatch, remedy)
+	return fmt.Errorf("%w: the secret is another webhook's or was rotated, or the body is not as it was sent; %s", ErrMismatch, remedy)
 }

@@ -38,6 +38,9 @@ func hostileSite(t *testing.T) *site {
 		w.Description, w.DisabledReason = hostile+huge, hostile+huge
 		w.Events = append(w.Events, hostile, huge)
 		w.Headers = []cybervault.Header{{Name: hostile, Value: hostile}}
+		w.Authentication = cybervault.Authentication{Type: cybervault.AuthenticationOAuth2, TokenURL: "https://example.com/" + hostile + huge, ClientID: hostile + huge,
+			ClientSecret: hostile, Scopes: []string{hostile}, Audience: hostile, ClientAuthentication: hostile}
+		w.Proxy = "http://" + url.QueryEscape(hostile) + ":hunter2@proxy.example.com:3128"
 	})
 	for _, text := range []string{hostile, huge, strings.Repeat("W ", 1<<17), strings.Repeat("<b>", 1<<16)} {
 		data, err := json.Marshal(map[string]any{"severity": text, "title": text, "vector": text, text[:min(len(text), 3000)]: map[string]any{"deep": []any{text}}})
@@ -126,7 +129,7 @@ func TestHostileFormsStayText(t *testing.T) {
 	s := hostileSite(t)
 	id := s.hooks()[0].ID.String()
 	form := url.Values{}
-	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event"} {
+	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "auth_type", "auth_username", "auth_client_id", "auth_client_authentication", "signature", "proxy", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event"} {
 		form.Set(field, hostile)
 	}
 	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/theme", "/login"} {

@@ -23,6 +23,7 @@ type webhookView struct {
 	HeaderNames    []string
 	HasCA          bool
 	HasCertificate bool
+	Channel        channelView
 	Filter         string
 	Pace           []string
 	Verified       moment
@@ -36,6 +37,17 @@ type webhookView struct {
 	Secret         string // in the clear, only when it was asked for
 	OldSecret      string // the one that a rotation replaced, while it still signs
 	Attempt        *attemptView
+}
+
+// channelView is the way to the receiver.
+type channelView struct {
+	Authentication string
+	PublicKey      string
+	Proxy          string
+}
+
+func newChannelView(c *cybervault.Channel) channelView {
+	return channelView{Authentication: authenticationWords(&c.Authentication), PublicKey: c.PublicKey(), Proxy: cut(cybervault.ShowProxy(c.Proxy), shownInDetail)}
 }
 
 type secretView struct {
@@ -95,7 +107,7 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 		page: d.newPage(r, "webhooks", webhookName(hook)), ID: id.String(), Name: webhookName(hook),
 		URL: cut(hook.URL, shownInDetail), Description: cut(hook.Description, shownInDetail), Badge: webhookBadge(hook),
 		Enabled: hook.Status == cybervault.WebhookEnabled, Held: hook.Held(), DisabledReason: sentence(cut(hook.DisabledReason, shownInDetail)),
-		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", HasCertificate: hook.ClientCertificate != "",
+		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", HasCertificate: hook.ClientCertificate != "", Channel: newChannelView(&hook.Channel),
 		Filter: cut(hook.Filter, cybervault.MaxFilterBytes), Pace: tuningWords(&hook.Tuning), Verified: d.moment(hook.VerifiedAt),
 		Created: d.moment(hook.CreatedAt), Updated: d.moment(hook.UpdatedAt),
 		Health: newHealth(found.Rows), Show: show,

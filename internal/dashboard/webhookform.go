@@ -30,9 +30,11 @@ type webhookFormView struct {
 	CACertificate string
 	Headers       string
 	tuningForm
-	Advanced bool              // the advanced settings stand open
-	Errors   map[string]string // by the name of the form's field
-	Problem  string            // what is wrong with none of the fields
+	channelForm
+	StoredAuth string            // of which type a secret is stored
+	Advanced   bool              // the advanced settings stand open
+	Errors     map[string]string // by the name of the form's field
+	Problem    string            // what is wrong with none of the fields
 }
 
 // eventGroup offers the event types of one namespace.
@@ -55,10 +57,14 @@ var formFields = map[string]string{
 	"url": "url", "events": "events", "description": "description", "accept": "accept",
 	"headers": "headers", "retry_schedule": "retry_schedule", "ca_certificate": "ca_certificate", "verification": "verification",
 	"filter": "filter", "rate_limit": "rate_limit", "concurrency": "concurrency", "ordered": "ordered", "client_certificate": "client_certificate",
+	"authentication.type": "auth_type", "authentication.username": "auth_username", "authentication.password": "auth_password", "authentication.token": "auth_token",
+	"authentication.token_url": "auth_token_url", "authentication.client_id": "auth_client_id", "authentication.client_secret": "auth_client_secret",
+	"authentication.scopes": "auth_scopes", "authentication.audience": "auth_audience", "authentication.client_authentication": "auth_client_authentication",
+	"signature": "signature", "proxy": "proxy",
 }
 
 func (d *dashboard) newWebhook(w http.ResponseWriter, r *http.Request) error {
-	v := &webhookFormView{page: d.newPage(r, "webhooks", "Add webhook"), Accept: string(cybervault.AcceptDefault)}
+	v := &webhookFormView{page: d.newPage(r, "webhooks", "Add webhook"), Accept: string(cybervault.AcceptDefault), channelForm: newChannelForm(&cybervault.Channel{})}
 	v.offer(d.Catalogue.List(d.Workspace), nil)
 	return d.renderForm(w, http.StatusOK, v)
 }
@@ -94,7 +100,7 @@ func (d *dashboard) editWebhook(w http.ResponseWriter, r *http.Request) error {
 		page: d.newPage(r, "webhooks", "Edit webhook"), ID: hook.ID.String(), Name: webhookName(hook),
 		URL: hook.URL, Description: hook.Description, Verification: hook.Verification,
 		Accept: string(hook.Accept), CACertificate: hook.CACertificate, Headers: maskHeaders(hook.Headers),
-		tuningForm: newTuningForm(&hook.Tuning),
+		tuningForm: newTuningForm(&hook.Tuning), channelForm: newChannelForm(&hook.Channel), StoredAuth: string(hook.Authentication.Type),
 	}
 	if hook.RetrySchedule != nil {
 		v.RetrySchedule = cybervault.FormatRetrySchedule(hook.RetrySchedule)
@@ -118,7 +124,7 @@ func (d *dashboard) updateWebhook(w http.ResponseWriter, r *http.Request) error 
 		changed, err = d.Webhooks.UpdateWebhook(r.Context(), d.Workspace, hook.ID, change)
 	}
 	if err != nil {
-		v := &webhookFormView{page: d.newPage(r, "webhooks", "Edit webhook"), ID: hook.ID.String(), Name: webhookName(hook)}
+		v := &webhookFormView{page: d.newPage(r, "webhooks", "Edit webhook"), ID: hook.ID.String(), Name: webhookName(hook), StoredAuth: string(hook.Authentication.Type)}
 		return d.refillForm(w, r, v, err)
 	}
 	if changed.Held() && !hook.Verification {
@@ -163,12 +169,12 @@ func (v *webhookFormView) refill(form url.Values) {
 	v.URL, v.Description, v.Verification = form.Get("url"), form.Get("description"), form.Get("verification") != ""
 	v.Accept, v.RetrySchedule = form.Get("accept"), form.Get("retry_schedule")
 	v.CACertificate, v.Headers = form.Get("ca_certificate"), form.Get("headers")
-	v.tuningForm = sentTuningForm(form)
+	v.tuningForm, v.channelForm = sentTuningForm(form), sentChannelForm(form)
 }
 
 // advanced reports whether one of the advanced settings is not the default.
 func (v *webhookFormView) advanced() bool {
-	return v.Accept == string(cybervault.AcceptAny2xx) || v.CACertificate != "" || v.Headers != "" || v.RetrySchedule != "" || v.any()
+	return v.Accept == string(cybervault.AcceptAny2xx) || v.CACertificate != "" || v.Headers != "" || v.RetrySchedule != "" || v.any() || v.anyChannel()
 }
 
 func (d *dashboard) renderForm(w http.ResponseWriter, status int, v *webhookFormView) error {
@@ -207,6 +213,9 @@ var fieldNames = map[string]string{
 	"url": "The URL", "events": "The event choice", "description": "The description", "accept": "The choice",
 	"headers": "The list", "retry_schedule": "The schedule", "ca_certificate": "The certificate", "verification": "Verification",
 	"filter": "The filter", "rate_limit": "The rate", "concurrency": "The number", "ordered": "The order", "client_certificate": "The certificate",
+	"auth_type": "The authentication", "auth_username": "The user name", "auth_password": "The password", "auth_token": "The token", "auth_token_url": "The URL",
+	"auth_client_id": "The client id", "auth_client_secret": "The client secret", "auth_scopes": "The list", "auth_audience": "The audience",
+	"auth_client_authentication": "The choice", "signature": "The choice", "proxy": "The proxy",
 }
 
 // readWebhookForm turns a posted form into a change. old is the webhook as it
@@ -238,6 +247,8 @@ func readWebhookForm(form url.Values, old *cybervault.Webhook) (change cybervaul
 		URL: &address, Events: &events, Description: &description, Accept: &accept, Headers: &headers,
 		RetrySchedule: &schedule, Verification: &verification, CACertificate: &certificate,
 	}
+	channel := sentChannelForm(form)
+	channel.readChannel(&change)
 	tuning := sentTuningForm(form)
 	return change, tuning.read(&change)
 }

@@ -125,7 +125,7 @@ func (d *dashboard) previewFilter(w http.ResponseWriter, r *http.Request) error 
 			return err
 		}
 		v.page = d.newPage(r, "webhooks", "Edit webhook")
-		v.ID, v.Name = hook.ID.String(), webhookName(hook)
+		v.ID, v.Name, v.StoredAuth = hook.ID.String(), webhookName(hook), string(hook.Authentication.Type)
 	}
 	v.refill(form)
 	v.Advanced = true

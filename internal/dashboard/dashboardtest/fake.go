@@ -135,7 +135,9 @@ func (f *Fake) CreateWebhook(_ context.Context, ws cybervault.WorkspaceID, chang
 		Secrets: []cybervault.Secret{cybervault.NewSecret(now)}, CreatedAt: now,
 	}
 	w.ID.UUID = f.ids.Next()
-	apply(w, change)
+	if err := apply(w, change); err != nil {
+		return nil, err
+	}
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
@@ -147,37 +149,14 @@ func (f *Fake) CreateWebhook(_ context.Context, ws cybervault.WorkspaceID, chang
 	return w, nil
 }
 
-func apply(w *cybervault.Webhook, c cybervault.WebhookChange) {
-	set(&w.URL, c.URL)
-	set(&w.Events, c.Events)
-	set(&w.Description, c.Description)
-	set(&w.Accept, c.Accept)
-	set(&w.Headers, c.Headers)
-	set(&w.RetrySchedule, c.RetrySchedule)
-	set(&w.Verification, c.Verification)
-	set(&w.CACertificate, c.CACertificate)
-	set(&w.Filter, c.Filter)
-	set(&w.RateLimit, c.RateLimit)
-	set(&w.Concurrency, c.Concurrency)
-	set(&w.Ordered, c.Ordered)
-	set(&w.ClientCertificate, c.ClientCertificate)
-	if set(&w.Status, c.Status); c.Status != nil {
-		w.DisabledReason = ""
-	}
-}
-
-func set[T any](to, from *T) {
-	if from != nil {
-		*to = *from
-	}
-}
-
 // UpdateWebhook changes one.
 func (f *Fake) UpdateWebhook(_ context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.change(ws, id, func(w *cybervault.Webhook) error {
-		apply(w, change)
+		if err := apply(w, change); err != nil {
+			return err
+		}
 		return w.Check()
 	})
 }
