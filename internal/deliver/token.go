@@ -203,7 +203,7 @@ func readToken(x *cybervault.Exchange, endpoint string) (value string, life time
 	}
 	life = unknownTokenLife
 	if answer.ExpiresIn > 0 {
-		life = time.Duration(min(float64(answer.ExpiresIn), maxTokenLife.Seconds()) * float64(time.Second))
+		life = time.Duration(min(max(float64(answer.ExpiresIn), 1), maxTokenLife.Seconds()) * float64(time.Second))
 	}
 	return answer.AccessToken, life, "", ""
 }
