@@ -62,10 +62,10 @@ const Masked = "***"
 
 // Keeping returns a with the secret of stored where a has none, or a mask, and
 // both are of one type; and with the default where it leaves a choice open.
-func (a Authentication) Keeping(stored *Authentication) Authentication {
-	kept := Authentication{}
+func (a *Authentication) Keeping(stored *Authentication) Authentication {
+	kept, secrets := *a, Authentication{}
 	if a.Type == stored.Type {
-		kept = *stored
+		secrets = *stored
 	}
 	keep := func(secret *string, stored string) {
 		if *secret == "" || *secret == Masked {
@@ -74,16 +74,16 @@ func (a Authentication) Keeping(stored *Authentication) Authentication {
 	}
 	switch a.Type {
 	case AuthenticationBasic:
-		keep(&a.Password, kept.Password)
+		keep(&kept.Password, secrets.Password)
 	case AuthenticationBearer:
-		keep(&a.Token, kept.Token)
+		keep(&kept.Token, secrets.Token)
 	case AuthenticationOAuth2:
-		keep(&a.ClientSecret, kept.ClientSecret)
-		if a.ClientAuthentication == "" {
-			a.ClientAuthentication = ClientBasic
+		keep(&kept.ClientSecret, secrets.ClientSecret)
+		if kept.ClientAuthentication == "" {
+			kept.ClientAuthentication = ClientBasic
 		}
 	}
-	return a
+	return kept
 }
 
 // Header is the value of Authorization; ok is false for OAuth 2, whose token has

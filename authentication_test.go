@@ -75,9 +75,10 @@ func TestAuthenticationKeepsItsSecret(t *testing.T) {
 	t.Parallel()
 	stored := oauth2(nil)
 	for _, given := range []string{"", cybervault.Masked} {
-		kept := oauth2(func(a *cybervault.Authentication) {
+		change := oauth2(func(a *cybervault.Authentication) {
 			a.ClientSecret, a.ClientID, a.ClientAuthentication = given, "other", ""
-		}).Keeping(&stored)
+		})
+		kept := change.Keeping(&stored)
 		if kept.ClientSecret != "hunter2" || kept.ClientID != "other" || kept.ClientAuthentication != cybervault.ClientBasic {
 			t.Errorf("kept %+v", kept)
 		}
@@ -86,7 +87,8 @@ func TestAuthenticationKeepsItsSecret(t *testing.T) {
 			t.Errorf("another type: %+v", kept)
 		}
 	}
-	if kept := oauth2(func(a *cybervault.Authentication) { a.ClientSecret = "new" }).Keeping(&stored); kept.ClientSecret != "new" || kept.Same(&stored) || !stored.Same(&stored) {
+	change := oauth2(func(a *cybervault.Authentication) { a.ClientSecret = "new" })
+	if kept := change.Keeping(&stored); kept.ClientSecret != "new" || kept.Same(&stored) || !stored.Same(&stored) {
 		t.Errorf("kept %+v", kept)
 	}
 }

@@ -53,7 +53,7 @@ type eventChoice struct {
 }
 
 // formFields maps the fields that errors name to the fields of the form.
-var formFields = map[string]string{
+var formFields = map[string]string{ //nolint:gosec // names of fields, not what is in them
 	"url": "url", "events": "events", "description": "description", "accept": "accept",
 	"headers": "headers", "retry_schedule": "retry_schedule", "ca_certificate": "ca_certificate", "verification": "verification",
 	"filter": "filter", "rate_limit": "rate_limit", "concurrency": "concurrency", "ordered": "ordered", "client_certificate": "client_certificate",
@@ -209,7 +209,7 @@ func fieldError(err error) (field, message string) {
 }
 
 // fieldNames begin the sentence that an error's message goes on with.
-var fieldNames = map[string]string{
+var fieldNames = map[string]string{ //nolint:gosec // words for fields, not what is in them
 	"url": "The URL", "events": "The event choice", "description": "The description", "accept": "The choice",
 	"headers": "The list", "retry_schedule": "The schedule", "ca_certificate": "The certificate", "verification": "Verification",
 	"filter": "The filter", "rate_limit": "The rate", "concurrency": "The number", "ordered": "The order", "client_certificate": "The certificate",

@@ -63,8 +63,8 @@ func fullWebhook(w *cybervault.Webhook) {
 	w.UpdatedAt = start.Add(time.Second)
 	w.Filter, w.RateLimit, w.Concurrency, w.Ordered = `data.severity == "critical" && data.user != "é"`, 2.5, 7, true
 	w.ClientCertificate = "-----BEGIN PRIVATE KEY-----\nhunter2-the-key\n-----END PRIVATE KEY-----\n"
-	w.Channel = cybervault.Channel{
-		Authentication: cybervault.Authentication{
+	w.Channel = cybervault.Channel{ //nolint:gosec // made up, to be found in the file if it is not sealed
+		Authentication: cybervault.Authentication{ //nolint:gosec // as above
 			Type: cybervault.AuthenticationOAuth2, TokenURL: "https://id.test/token", ClientID: "é", ClientSecret: "hunter2-the-secret",
 			Scopes: []string{"a", "b"}, Audience: "https://siem.test/", ClientAuthentication: cybervault.ClientBody,
 		},
