@@ -46,7 +46,7 @@ func (s *site) light(ctx context.Context, l *load) error {
 	if err != nil {
 		return err
 	}
-	if err := s.drained(ctx, n, recorded+n); err != nil {
+	if _, err := s.drained(ctx, n, recorded+n); err != nil {
 		return err
 	}
 	after, _ := s.server.usage()

@@ -45,6 +45,17 @@ type Report struct {
 
 	MostTo100 float64 `json:"ratio_10000_to_100,omitempty"`
 
+	// Of a past that was made up.
+	History     int         `json:"history,omitempty"`
+	Backlog     int         `json:"backlog,omitempty"`
+	SeededPerS  float64     `json:"seeded_events_per_s,omitempty"`
+	Pages       []PageTimes `json:"pages,omitempty"`
+	SlowestPage float64     `json:"slowest_page_ms,omitempty"` // the greatest of the medians
+
+	// From the start of the process after kill -9.
+	ReadyS         float64 `json:"ready_s,omitempty"`
+	FirstDeliveryS float64 `json:"first_delivery_s,omitempty"`
+
 	Lost        int  `json:"lost"`
 	Duplicates  int  `json:"duplicates"`
 	AllRecorded bool `json:"all_recorded"` // the log had every attempt at the end of each round

@@ -32,10 +32,11 @@ func (s *site) round(ctx context.Context, l *load, n int) (pace, error) {
 	if err := s.publish(ctx, l, n); err != nil {
 		return pace{}, err
 	}
-	if err := s.drained(ctx, expect, recorded+expect); err != nil {
+	end, err := s.drained(ctx, expect, recorded+expect)
+	if err != nil {
 		return pace{}, err
 	}
-	elapsed := time.Since(started)
+	elapsed := end.Sub(started)
 	after, _ := s.server.usage()
 	if err := s.b.tally(ctx, expect); err != nil {
 		return pace{}, err
@@ -102,26 +103,28 @@ func (b *bench) count(ctx context.Context) (int, error) {
 }
 
 // drained waits until the receiver has the deliveries that are expected and the
-// server has recorded so many since its start.
-func (s *site) drained(ctx context.Context, expect, recorded int) error {
+// server has recorded so many since its start, and says when that was so: when it
+// was asked, since beside a long queue the metrics take a while.
+func (s *site) drained(ctx context.Context, expect, recorded int) (end time.Time, err error) {
 	deadline := time.Now().Add(2*time.Minute + time.Duration(expect)*10*time.Millisecond)
 	for {
 		have, err := s.b.count(ctx)
 		if err != nil {
-			return err
+			return end, err
 		}
+		end = time.Now()
 		if have >= expect {
 			ended, err := s.ended(ctx)
 			if err != nil || ended >= recorded {
-				return err
+				return end, err
 			}
 		}
-		if time.Now().After(deadline) {
+		if end.After(deadline) {
 			s.b.report.AllRecorded = false
-			return nil // what is missing stands in the ledger as lost
+			return end, nil // what is missing stands in the ledger as lost
 		}
 		if err := pause(ctx, 5*time.Millisecond); err != nil {
-			return err
+			return end, err
 		}
 	}
 }

@@ -23,8 +23,8 @@ type Options struct {
 	Backlog    int           // deliveries that wait for a retry already, in backlog
 	Webhooks   int           // the most webhooks, in webhooks
 
-	ServeArgs []string  // more arguments for the server, such as --cpu-profile
-	Progress  io.Writer // a line for each step; nil for none
+	CPUProfile string    // file for the profile of a scenario's first server, of the others with .2, .3 … behind it; "": none
+	Progress   io.Writer // a line for each step; nil for none
 
 	// Scratch gives the arguments that name an empty database and a function
 	// that removes it; nil: a new data directory each time.
@@ -47,6 +47,8 @@ func Scenarios() []Scenario {
 		{"fanout", "each event to 10 webhooks", runFanout},
 		{"stalled", "100 webhooks, 10 of which never answer: what the other 90 keep of their rate", runStalled},
 		{"webhooks", "1, 100 and 10,000 webhooks, one delivery an event", runWebhooks},
+		{"history", "a log of 10 million attempts: the rate beside an empty store, and pages of the log", runHistory},
+		{"backlog", "1,000,000 retries that wait: memory, the rate beside none, the start after kill -9", runBacklog},
 		{"https", "the same as batch over HTTPS, by HTTP/1.1 and by HTTP/2", runHTTPS},
 		{"light", "100 events/s, published one by one: how long it takes", runLight},
 	}
@@ -88,6 +90,7 @@ type bench struct {
 	recv    *child
 	control *http.Client // asks the receiver for its counts
 	made    int          // data directories
+	starts  int          // of servers
 	undo    []func()
 	next    counter // the number of the next event
 }

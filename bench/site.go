@@ -52,7 +52,14 @@ func (b *bench) newSite(ctx context.Context) (*site, error) {
 
 func (s *site) start(ctx context.Context) (err error) {
 	args := []string{"serve", "--dev", "--listen", "127.0.0.1:0", "--data", s.data, "--log-format", "text"}
-	args = append(append(args, s.database...), s.b.o.ServeArgs...)
+	args = append(args, s.database...)
+	if profile := s.b.o.CPUProfile; profile != "" {
+		if s.b.starts++; s.b.starts > 1 {
+			profile += "." + strconv.Itoa(s.b.starts)
+		}
+		s.b.say("profile of %s in %s", filepath.Base(s.data), profile)
+		args = append(args, "--cpu-profile", profile)
+	}
 	s.server, err = start(ctx, "address=", []string{"CYBERVAULT_BOOTSTRAP_API_KEY=" + benchKey}, args...)
 	return err
 }

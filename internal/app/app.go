@@ -47,6 +47,9 @@ const (
 // firstWorkspace is the name of the workspace that an empty store is given.
 const firstWorkspace = "default"
 
+// DatabaseFile is the name of the SQLite database in the data directory.
+const DatabaseFile = "cybervault.db"
+
 // App is a wired server.
 type App struct {
 	cfg        config.Config
@@ -92,7 +95,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	if a.store, err = store.Open(ctx, store.Config{
-		Path: filepath.Join(cfg.DataDir, "cybervault.db"), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Logger: log,
+		Path: filepath.Join(cfg.DataDir, DatabaseFile), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Logger: log,
 	}); err != nil {
 		return nil, err
 	}

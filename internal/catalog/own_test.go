@@ -146,19 +146,25 @@ func TestOwnTypesThatAreRefused(t *testing.T) {
 		"description":       {func(e *cybervault.EventType) { e.Description = strings.Repeat("x", 1001) }, "description", "1000"},
 		"no object":         {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`true`) }, "schema", "must be a JSON object"},
 		"key twice":         {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"type":"object","type":"array"}`) }, "schema", "twice"},
-		"too long":          {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"title":"` + strings.Repeat("x", 64<<10) + `"}`) }, "schema", "65536"},
-		"no schema":         {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"properties":{"a":{"type":"strnig"}}}`) }, "schema.properties.a.type", "2020-12"},
-		"another draft":     {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$schema":"http://json-schema.org/draft-07/schema#"}`) }, "schema.$schema", "2020-12"},
-		"another document":  {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"https://example.com/schema.json"}`) }, "schema", "$defs"},
-		"a file":            {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"file:///etc/passwd"}`) }, "schema", "$defs"},
-		"nowhere":           {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"#/$defs/x"}`) }, "schema", "#/$defs/x"},
-		"itself":            {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"properties":{"next":{"$ref":"#"}}}`) }, "schema", "leads back"},
-		"the metaschema":    {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"` + draft2020 + `"}`) }, "schema", "$dynamicRef"},
-		"doubling":          {func(e *cybervault.EventType) { e.Schema = json.RawMessage(doubling(30)) }, "schema", "1000 subschemas"},
-		"pattern":           {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"pattern":"("}`) }, "schema.pattern", ""},
-		"dear pattern":      {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"pattern":"((a{1,30}b){30}c){30}"}`) }, "schema.pattern", ""},
-		"example":           {func(e *cybervault.EventType) { e.Example = nil }, "example.badge", "missing"},
-		"wrong example":     {func(e *cybervault.EventType) { e.Example = json.RawMessage(`{"badge":1}`) }, "example.badge", "string"},
+		"too long": {func(e *cybervault.EventType) {
+			e.Schema = json.RawMessage(`{"title":"` + strings.Repeat("x", 64<<10) + `"}`)
+		}, "schema", "65536"},
+		"no schema": {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"properties":{"a":{"type":"strnig"}}}`) }, "schema.properties.a.type", "2020-12"},
+		"another draft": {func(e *cybervault.EventType) {
+			e.Schema = json.RawMessage(`{"$schema":"http://json-schema.org/draft-07/schema#"}`)
+		}, "schema.$schema", "2020-12"},
+		"another document": {func(e *cybervault.EventType) {
+			e.Schema = json.RawMessage(`{"$ref":"https://example.com/schema.json"}`)
+		}, "schema", "$defs"},
+		"a file":         {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"file:///etc/passwd"}`) }, "schema", "$defs"},
+		"nowhere":        {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"#/$defs/x"}`) }, "schema", "#/$defs/x"},
+		"itself":         {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"properties":{"next":{"$ref":"#"}}}`) }, "schema", "leads back"},
+		"the metaschema": {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"$ref":"` + draft2020 + `"}`) }, "schema", "$dynamicRef"},
+		"doubling":       {func(e *cybervault.EventType) { e.Schema = json.RawMessage(doubling(30)) }, "schema", "1000 subschemas"},
+		"pattern":        {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"pattern":"("}`) }, "schema.pattern", ""},
+		"dear pattern":   {func(e *cybervault.EventType) { e.Schema = json.RawMessage(`{"pattern":"((a{1,30}b){30}c){30}"}`) }, "schema.pattern", ""},
+		"example":        {func(e *cybervault.EventType) { e.Example = nil }, "example.badge", "missing"},
+		"wrong example":  {func(e *cybervault.EventType) { e.Example = json.RawMessage(`{"badge":1}`) }, "example.badge", "string"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,14 +22,14 @@ func newBench(env *Env) *cobra.Command {
 machine. Every figure stands beside a reference taken in the same run: compare
 ratios, since absolute figures are those of the machine and the moment.`,
 	}
-	cmd.AddCommand(newBenchDeliver(env), newBenchReceiver(env))
+	cmd.AddCommand(newBenchDeliver(env), newBenchReceiver(env), newBenchSeed(env))
 	return cmd
 }
 
 func newBenchDeliver(env *Env) *cobra.Command {
 	var o bench.Options
 	var asJSON bool
-	var names, databaseURL, profile string
+	var names, databaseURL string
 	cmd := &cobra.Command{
 		Use: "deliver", Args: cobra.NoArgs,
 		Short: "Deliveries a second, against a bare net/http client",
@@ -48,9 +48,6 @@ func newBenchDeliver(env *Env) *cobra.Command {
 			o.Store, o.Progress = "sqlite", env.Stderr
 			if databaseURL != "" {
 				o.Store, o.Scratch = "postgres", scratch(databaseURL)
-			}
-			if profile != "" {
-				o.ServeArgs = append(o.ServeArgs, "--cpu-profile", profile)
 			}
 			for _, s := range scenarios {
 				report, err := bench.Deliver(cmd.Context(), s, o)
@@ -81,8 +78,10 @@ func newBenchDeliver(env *Env) *cobra.Command {
 	flags.DurationVar(&o.Light, "light", 10*time.Second, "how long the light load of 100 events/s lasts")
 	flags.DurationVar(&o.Reference, "reference", 3*time.Second, "how long the bare client runs in each round")
 	flags.IntVar(&o.Webhooks, "webhooks", 10_000, "the most webhooks that the scenario of that name makes")
+	flags.IntVar(&o.History, "history", 10_000_000, "deliveries in the log that the scenario of that name makes up; a million takes about 2 GB of disk")
+	flags.IntVar(&o.Backlog, "backlog", 1_000_000, "deliveries that wait in the scenario of that name")
 	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite, in a schema that is removed afterwards")
-	flags.StringVar(&profile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof")
+	flags.StringVar(&o.CPUProfile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof; further servers of a scenario add .2, .3 … to its name")
 	flags.BoolVar(&asJSON, "json", false, "print the reports as JSON, a line each")
 	return cmd
 }
@@ -96,9 +95,10 @@ func listScenarios() string {
 }
 
 func checkBench(o *bench.Options) error {
-	for name, n := range map[string]int{"--events": o.Events, "--rounds": o.Rounds, "--batch": o.Batch, "--publishers": o.Publishers} {
-		if n < 1 || n > 10_000_000 {
-			return usagef("%s %d: give a number from 1 to 10000000", name, n)
+	for name, n := range map[string]int{"--events": o.Events, "--rounds": o.Rounds, "--batch": o.Batch, "--publishers": o.Publishers,
+		"--history": o.History, "--backlog": o.Backlog} {
+		if n < 1 || n > 100_000_000 {
+			return usagef("%s %d: give a number from 1 to 100000000", name, n)
 		}
 	}
 	if o.Batch > 1000 {

@@ -38,6 +38,12 @@ func printBench(env *Env, r *bench.Report) {
 	if r.MostTo100 > 0 {
 		row("rate with the most to that with 100", "%s", p.bold(fmt.Sprintf("%.2f", r.MostTo100)))
 	}
+	for _, page := range r.Pages {
+		row(fmt.Sprintf("%.1f ms, at most %.1f", page.Median, page.Max), "%s", page.Query)
+	}
+	if r.ReadyS > 0 {
+		row("ready after kill -9", "%.2f s, the first event delivered after %.2f s", r.ReadyS, r.FirstDeliveryS)
+	}
 	row("lost, duplicates", "%d, %d", r.Lost, r.Duplicates)
 	if !r.AllRecorded {
 		row("log", "incomplete: attempts were missing at the end of a round")

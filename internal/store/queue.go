@@ -58,12 +58,14 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	if err != nil {
 		return nil, err
 	}
-	err = tx.each(insertAttempt, len(fenced), func(i int, a []any) []any {
-		t := fenced[i].Attempt
-		return append(a, t.Delivery.Key(), int64(t.Number), t.ID.Key(), t.ID.Rest(), t.StartedAt.UnixMicro(), t.Elapsed.Microseconds(),
-			int64(t.Status), string(t.Failure), encodeDetail(&t.Exchange), t.Body)
-	}, nil)
+	err = tx.each(insertAttempt, len(fenced), func(i int, a []any) []any { return appendAttempt(a, fenced[i].Attempt) }, nil)
 	return answers, err
+}
+
+// appendAttempt appends the arguments of insertAttempt.
+func appendAttempt(a []any, t *cybervault.Attempt) []any {
+	return append(a, t.Delivery.Key(), int64(t.Number), t.ID.Key(), t.ID.Rest(), t.StartedAt.UnixMicro(), t.Elapsed.Microseconds(),
+		int64(t.Status), string(t.Failure), encodeDetail(&t.Exchange), t.Body)
 }
 
 // Release gives leases back, so that the deliveries can be claimed at once.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +14,8 @@ import (
 )
 
 // benchFlags make a scenario as small as it can be.
-var benchFlags = []string{"--json", "--events", "300", "--rounds", "2", "--light", "1s", "--reference", "60ms", "--webhooks", "150"}
+var benchFlags = []string{"--json", "--events", "300", "--rounds", "2", "--light", "1s", "--reference", "60ms", "--webhooks", "150",
+	"--history", "2000", "--backlog", "1000"}
 
 // Every scenario runs end to end and its ledger is right; how fast it was is
 // nobody's failure.
@@ -58,6 +61,26 @@ var benchChecks = map[string]func(*testing.T, *bench.Report){
 			t.Errorf("the numbers of webhooks: %+v", r)
 		}
 	},
+	"history": func(t *testing.T, r *bench.Report) {
+		wantParts(t, r, "an empty store", "a long log")
+		wantKept(t, r)
+		if r.History != 2000 || r.SeededPerS <= 0 || len(r.Pages) != 14 || r.SlowestPage <= 0 {
+			t.Errorf("the log: %+v", r)
+		}
+		for _, p := range r.Pages {
+			empty := strings.Contains(p.Query, "status=pending") || strings.Contains(p.Query, "bench.quiet")
+			if p.Median <= 0 || p.Max < p.Median || p.Runs != 20 || empty && p.Rows != 0 {
+				t.Errorf("%+v", p)
+			}
+		}
+	},
+	"backlog": func(t *testing.T, r *bench.Report) {
+		wantParts(t, r, "no backlog", "beside a backlog")
+		wantKept(t, r)
+		if r.Backlog != 1000 || r.SeededPerS <= 0 || r.ReadyS <= 0 || r.FirstDeliveryS < r.ReadyS {
+			t.Errorf("the backlog: %+v", r)
+		}
+	},
 	"https": func(t *testing.T, r *bench.Report) {
 		wantParts(t, r, bench.ProtocolHTTP1, bench.ProtocolHTTP2)
 		if r.Parts[0].ProtocolUsed != "HTTP/1.1" || r.Parts[1].ProtocolUsed != "HTTP/2.0" || r.Ratio != min(r.Parts[0].Ratio, r.Parts[1].Ratio) {
@@ -86,11 +109,24 @@ func wantKept(t *testing.T, r *bench.Report) {
 	}
 }
 
-func runBench(t *testing.T, scenario string) *bench.Report {
+// A server that is measured on PostgreSQL has a schema of its own there, also
+// where two are set side by side.
+func TestPostgresBenchDeliver(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	for _, scenario := range []string{"batch", "backlog"} {
+		report := runBench(t, scenario, "--database-url", url)
+		if report.Store != "postgres" || report.Lost != 0 || report.Duplicates != 0 || !report.AllRecorded || report.DeliveredPerS <= 0 || report.Ratio <= 0 {
+			t.Errorf("%s: %+v", scenario, report)
+		}
+	}
+}
+
+func runBench(t *testing.T, scenario string, flags ...string) *bench.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, testenv.Binary(t), append([]string{"bench", "deliver", "--scenario", scenario}, benchFlags...)...)
+	cmd := exec.CommandContext(ctx, testenv.Binary(t), slices.Concat([]string{"bench", "deliver", "--scenario", scenario}, benchFlags, flags)...)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.Output()
 	if err != nil {

@@ -23,6 +23,7 @@ func settingsCases() map[string]func(*fixture) {
 		"webhooks/the wrong key":        wrongKey,
 		"webhooks/health":               webhookHealth,
 		"event types":                   eventTypes,
+		"a past that is made up":        seeded,
 		"keys/every field":              keyFields,
 		"keys/revoked":                  keyRevoked,
 		"keys/of the same value":        keyTwice,
