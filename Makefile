@@ -65,7 +65,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
 
 .PHONY: bench
-bench: build ## the delivery benchmark of docs/performance.md
+bench: build ## the first scenario of docs/performance.md, as JSON
 	bin/cybervault bench deliver --json
 
 .PHONY: eval

@@ -73,10 +73,7 @@ func broken(err error) error {
 			for len(invalid.Causes) > 0 { // the innermost says it most plainly
 				invalid = invalid.Causes[0]
 			}
-			place := "schema"
-			for _, step := range invalid.InstanceLocation {
-				place += "." + step
-			}
+			place := strings.Join(append([]string{"schema"}, invalid.InstanceLocation...), ".")
 			return cybervault.Invalid(shown(place), "is not as JSON Schema 2020-12 has it: %s", lastLine(invalid.Error()))
 		}
 	}
