@@ -78,7 +78,7 @@ func newBenchDeliver(env *Env) *cobra.Command {
 	flags.DurationVar(&o.Light, "light", 10*time.Second, "how long the light load of 100 events/s lasts")
 	flags.DurationVar(&o.Reference, "reference", 3*time.Second, "how long the bare client runs in each round")
 	flags.IntVar(&o.Webhooks, "webhooks", 10_000, "the most webhooks that the scenario of that name makes")
-	flags.IntVar(&o.History, "history", 10_000_000, "deliveries in the log that the scenario of that name makes up; a million takes about 2 GB of disk")
+	flags.IntVar(&o.History, "history", 10_000_000, "deliveries in the log that the scenario of that name makes up; a million takes about 1.7 GB of disk")
 	flags.IntVar(&o.Backlog, "backlog", 1_000_000, "deliveries that wait in the scenario of that name")
 	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite, in a schema that is removed afterwards")
 	flags.StringVar(&o.CPUProfile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof; further servers of a scenario add .2, .3 … to its name")
