@@ -46,6 +46,28 @@ type Exchange struct {
 	RetryAfter time.Duration `json:"-"`
 	RemoteAddr string        `json:"remote_addr"` // address and port that was dialled
 	Protocol   string        `json:"protocol"`    // "HTTP/1.1", "HTTP/2.0"
+	// TLS is nil where no certificate was shown. Exchanges over one connection
+	// share it: nothing in it may be changed.
+	TLS *PeerTLS `json:"tls"`
+}
+
+// Limits on what is kept of a receiver's certificate.
+const (
+	MaxPeerNames     = 20  // names it is valid for
+	MaxPeerNameBytes = 256 // of each name, the subject and the issuer
+)
+
+// PeerTLS is the TLS session of an exchange and the certificate the receiver
+// showed in it, whether or not that was trusted.
+type PeerTLS struct {
+	Version     string    `json:"version"`      // "TLS 1.3"
+	CipherSuite string    `json:"cipher_suite"` // "TLS_AES_128_GCM_SHA256"; empty if the handshake did not come that far
+	Subject     string    `json:"subject"`      // RFC 4514
+	Issuer      string    `json:"issuer"`
+	Names       []string  `json:"names"` // DNS names and IP addresses it is valid for
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Fingerprint string    `json:"sha256"` // of the certificate in DER, lower-case hex
 }
 
 // Timings are the parts of an exchange; zero for a part that did not happen

@@ -1,8 +1,23 @@
-//go:build !linux
+//go:build !unix
 
 package outbound
 
-import "net"
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
 
-// aliveProbe has no answer here: net/http finds out by reading.
-func aliveProbe(net.Conn) func() bool { return func() bool { return true } }
+// aliveProbe waits a moment for the end of an idle connection, or for bytes
+// that nobody asked for, since this system cannot be asked without reading.
+func aliveProbe(c net.Conn) func() bool {
+	var one [1]byte
+	return func() bool {
+		if c.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
+			return false
+		}
+		_, err := c.Read(one[:])
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	}
+}

@@ -21,10 +21,7 @@ type bodyBuffer [cybervault.MaxKeptResponseBodyBytes]byte
 // came (an encoded body stays encoded, so that nothing can be inflated), and
 // whether there was, or should have been, more. It reads a bounded amount
 // further, so that the connection can be used again.
-func (p *bodyPool) read(answer *http.Response) (body []byte, cut bool) {
-	if answer.StatusCode == http.StatusSwitchingProtocols || answer.Body == http.NoBody {
-		return nil, false // after 101 the connection is no longer HTTP: there is no body to read
-	}
+func (p *bodyPool) read(from io.Reader) (body []byte, cut bool) {
 	buffer, _ := p.pool.Get().(*bodyBuffer)
 	if buffer == nil {
 		buffer = new(bodyBuffer)
@@ -34,7 +31,7 @@ func (p *bodyPool) read(answer *http.Response) (body []byte, cut bool) {
 	var err error
 	for n < len(buffer) && err == nil {
 		var more int
-		more, err = answer.Body.Read(buffer[n:])
+		more, err = from.Read(buffer[n:])
 		n += more
 	}
 	if n > 0 {
@@ -44,7 +41,7 @@ func (p *bodyPool) read(answer *http.Response) (body []byte, cut bool) {
 	case io.EOF:
 		return body, false
 	case nil:
-		return body, drain(answer.Body, buffer) > 0
+		return body, drain(from, buffer) > 0
 	}
 	return body, true // broken off, or out of time
 }
@@ -96,11 +93,18 @@ func keptHeaders(header http.Header) []cybervault.Header {
 // number of seconds or a date. A past or unreadable one is zero; more than
 // cybervault.MaxRetryAfter is that.
 func retryAfter(answer *http.Response, now time.Time) time.Duration {
-	if answer.StatusCode != http.StatusTooManyRequests && answer.StatusCode != http.StatusServiceUnavailable {
+	if !mayAskToWait(answer.StatusCode) {
 		return 0
 	}
-	value := strings.TrimSpace(answer.Header.Get("Retry-After"))
-	if value == "" {
+	return retryDelay(answer.Header.Get("Retry-After"), answer.Header.Get("Date"), now)
+}
+
+func mayAskToWait(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+func retryDelay(value, date string, now time.Time) time.Duration {
+	if value = strings.TrimSpace(value); value == "" {
 		return 0
 	}
 	if strings.Trim(value, "0123456789") == "" {
@@ -116,8 +120,8 @@ func retryAfter(answer *http.Response, now time.Time) time.Duration {
 	}
 	// The receiver's own clock, where it gives it, so that a difference
 	// between the clocks does not count.
-	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-		now = date
+	if theirs, err := http.ParseTime(date); err == nil {
+		now = theirs
 	}
 	return min(max(at.Sub(now), 0), cybervault.MaxRetryAfter)
 }
@@ -126,11 +130,13 @@ func retryAfter(answer *http.Response, now time.Time) time.Duration {
 // ("Keep-Alive: timeout=5"; Node.js closes after 5 s, which is just when a
 // first retry comes), less a margin for the way there.
 func noteKeepAlive(c *conn, header http.Header) {
-	value := header["Keep-Alive"]
-	if len(value) == 0 {
-		return
+	if value := header["Keep-Alive"]; len(value) > 0 {
+		c.noteKeepAlive(value[0])
 	}
-	for part := range strings.SplitSeq(value[0], ",") {
+}
+
+func (c *conn) noteKeepAlive(value string) {
+	for part := range strings.SplitSeq(value, ",") {
 		name, number, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if !strings.EqualFold(name, "timeout") {
 			continue

@@ -18,10 +18,8 @@ package outbound
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/http"
 	"net/netip"
 	"time"
 
@@ -84,10 +82,12 @@ type Client struct {
 	timeout  time.Duration
 	grace    time.Duration
 	dialers  struct{ https, http net.Dialer }
-	shared   *http.Transport // trusts Config.RootCAs
-	rootCAs  *x509.CertPool  // Config.RootCAs
-	own      *transportCache // by the CAs, client certificates and proxies that webhooks brought
+	shared   *identity      // trusts Config.RootCAs
+	rootCAs  *x509.CertPool // Config.RootCAs
+	own      *identityCache // by the CAs, client certificates and proxies that webhooks brought
+	targets  recent[string, *target]
 	bodies   bodyPool
+	wires    wirePool
 }
 
 // New makes a Client. Close it to drop its idle connections.
@@ -99,7 +99,8 @@ func New(config Config) *Client {
 		timeout:  config.Timeout,
 		grace:    config.BodyGrace,
 		rootCAs:  config.RootCAs,
-		own:      newTransportCache(maxOwnTransports),
+		own:      newIdentityCache(maxOwnIdentities),
+		targets:  recent[string, *target]{limit: maxTargets},
 	}
 	if c.resolver == nil {
 		c.resolver = net.DefaultResolver
@@ -115,62 +116,13 @@ func New(config Config) *Client {
 	}
 	c.dialers.https.ControlContext = c.control("https")
 	c.dialers.http.ControlContext = c.control("http")
-	c.shared = c.newTransport(c.tlsConfig(config.RootCAs, nil), nil, MaxIdleConns, MaxIdleConnsPerHost)
+	c.shared = c.newIdentity(c.tlsConfig(config.RootCAs, nil), nil, MaxIdleConns, MaxIdleConnsPerHost)
 	return c
 }
 
 // Close closes idle connections. Exchanges under way go on; calling it twice is
 // harmless.
 func (c *Client) Close() {
-	c.shared.CloseIdleConnections()
+	c.shared.close()
 	c.own.close()
-}
-
-// tlsConfig trusts roots, the system's if nil, and shows the client certificate,
-// if one is given.
-func (c *Client) tlsConfig(roots *x509.CertPool, certificates []tls.Certificate) *tls.Config {
-	return &tls.Config{
-		RootCAs:            roots,
-		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"h2", "http/1.1"},
-		ClientSessionCache: tls.NewLRUClientSessionCache(256),
-		Time:               c.now,
-		Certificates:       certificates,
-	}
-}
-
-// newTransport makes a transport whose connections go through via, if that is
-// not nil.
-func (c *Client) newTransport(config *tls.Config, via *proxy, maxIdle, maxIdlePerHost int) *http.Transport {
-	return &http.Transport{
-		Proxy: nil, // never the environment's: the address check must see the receiver
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			conn, err := c.dial(ctx, addr, "http", via)
-			if err != nil {
-				return nil, err
-			}
-			return conn, nil
-		},
-		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return c.dialTLS(ctx, addr, config, via)
-		},
-		TLSClientConfig:        config, // for HTTP/2's set-up; handshakes are dialTLS's
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		MaxIdleConns:           maxIdle,
-		MaxIdleConnsPerHost:    maxIdlePerHost,
-		IdleConnTimeout:        IdleConnTimeout,
-		MaxResponseHeaderBytes: MaxAnswerHeaderBytes,
-		HTTP2: &http.HTTP2Config{
-			// A receiver that pushes data we do not read yet may fill these
-			// and no more.
-			MaxReceiveBufferPerStream:     64 << 10,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			// All deliveries to a host share a connection; one that has died
-			// silently must not swallow them for minutes.
-			SendPingTimeout:  10 * time.Second,
-			PingTimeout:      5 * time.Second,
-			WriteByteTimeout: 5 * time.Second,
-		},
-	}
 }

@@ -193,11 +193,15 @@ func TestCheckClientCertificate(t *testing.T) {
 	}
 }
 
-func TestTransportCacheIsBounded(t *testing.T) {
+func TestIdentityCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	made := 0
-	create := func(tlsIdentity) (*http.Transport, error) { made++; return &http.Transport{}, nil }
-	cache := newTransportCache(2)
+	client := newClient(t, Config{})
+	create := func(id tlsIdentity) (*identity, error) {
+		made++
+		return client.newIdentity(client.tlsConfig(nil, nil), nil, 1, 1), nil
+	}
+	cache := newIdentityCache(2)
 	a, b, c := tlsIdentity{ca: "x"}, tlsIdentity{clientCertificate: "x"}, tlsIdentity{ca: "x", clientCertificate: "x"}
 	first, _ := cache.get(a, create)
 	_, _ = cache.get(b, create)

@@ -66,10 +66,16 @@ type conn struct {
 	keep              atomic.Int64 // how long the peer keeps the connection when idle, in nanoseconds; 0 if it did not say
 	stale             atomic.Bool  // nothing may be written any more
 
-	session  *tls.Conn   // nil without TLS
+	session  *tls.Conn // nil without TLS
+	peer     *cybervault.PeerTLS
 	asked    atomic.Bool // the peer asked for a client certificate
 	shown    atomic.Bool // and was shown one
 	answered atomic.Bool // and has answered a request
+
+	// Of a link only, which uses the connection from one goroutine at a time.
+	wrote int64 // bytes that went out
+	held  bool  // reads answer errHeld, after the next `once` of them
+	once  int
 }
 
 var errStale = errors.New("the receiver has closed this idle connection, or is about to")
@@ -80,7 +86,29 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.stale.Load() {
 		return 0, errStale
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	c.wrote += int64(n)
+	return n, err
+}
+
+// heldError is temporary in the sense of net.Error, so that a TLS session which
+// meets it can be read on later.
+type heldError struct{}
+
+func (heldError) Error() string   { return "nothing is read off this connection now" }
+func (heldError) Timeout() bool   { return true }
+func (heldError) Temporary() bool { return true }
+
+// Read answers with a heldError while the TLS session is only asked what it
+// still holds.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.held {
+		if c.once == 0 {
+			return 0, heldError{}
+		}
+		c.once--
+	}
+	return c.Conn.Read(b)
 }
 
 // whenAsked shows a client certificate, if there is one, to whoever asks,
@@ -278,7 +306,7 @@ func closeLosers(results <-chan dialed, n int) {
 }
 
 // dialTLS connects and makes the TLS session, all within one deadline.
-func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Config, via *proxy) (net.Conn, error) {
+func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Config, via *proxy) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	out, err := c.dial(ctx, hostPort, "https", via)
@@ -299,12 +327,15 @@ func (c *Client) dialTLS(ctx context.Context, hostPort string, config *tls.Confi
 	err = session.HandshakeContext(ctx)
 	out.tls = c.now().Sub(start)
 	t.spent(out)
+	state := session.ConnectionState()
+	out.peer = peerTLS(&state, err)
+	t.saw(out.peer)
 	if err != nil {
 		_ = out.Close()
 		return nil, tlsError(config.ServerName, err)
 	}
-	out.h2 = session.ConnectionState().NegotiatedProtocol == "h2"
+	out.h2 = state.NegotiatedProtocol == "h2"
 	out.session = session
 	t.made(out)
-	return session, nil
+	return out, nil
 }

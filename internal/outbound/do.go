@@ -54,27 +54,83 @@ var errTimeout = errors.New("the exchange took too long")
 func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error) {
 	start := c.now()
 	x := cybervault.Exchange{URL: r.URL, Request: recorded(r.Header, r.MaskedHeaders)}
-	live, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	traced, trace := newTrace(live, c.now, start)
-
-	req, transport, failed := c.prepare(traced, &r)
-	if failed != nil {
-		x.Failure, x.Error = failed.failure, failed.text
+	if ctx.Err() != nil {
+		return x, ctx.Err()
+	}
+	t, id, refused := c.prepare(&r)
+	if refused != nil {
+		x.Failure, x.Error = refused.failure, refused.text
 		x.Elapsed = c.now().Sub(start)
 		return x, nil
 	}
-	deadline := time.AfterFunc(c.timeout-r.Spent, func() { cancel(errTimeout) })
-	defer deadline.Stop()
-	answer, err := roundTrip(transport, req)
+	var h2 *conn
+	var err error
+	known := id.speaksHTTP2(t, start)
+	if !known {
+		h2, err = c.overLink(ctx, &r, t, id, start, &x)
+	}
+	if known || h2 != nil {
+		err = c.overTransport(ctx, &r, t, id, h2, start, &x)
+	}
+	x.Elapsed = c.now().Sub(start)
+	return x, err
+}
 
-	var used *conn
-	var at stage
-	x.Timings, x.RemoteAddr, at, used = trace.snapshot()
+// prepare reads the URL and chooses the identity.
+func (c *Client) prepare(r *Request) (*target, *identity, *dialError) {
+	t, err := c.target(r.URL)
+	if err == nil && r.Proxy != "" {
+		err = c.judgeProxied(t.url)
+	}
 	if err != nil {
-		x.Elapsed = c.now().Sub(start)
+		text := err.Error()
+		if e, ok := errors.AsType[*cybervault.Error](err); ok {
+			text = "the URL " + e.Message
+		}
+		return nil, nil, &dialError{failure: cybervault.FailureBlockedAddress, text: text, err: err}
+	}
+	own := tlsIdentity{r.CACertificate, r.ClientCertificate, r.Proxy}
+	if own == (tlsIdentity{}) {
+		return t, c.shared, nil
+	}
+	id, err := c.own.get(own, c.newOwnIdentity)
+	if err != nil {
+		failure := cybervault.FailureTLS
+		if e, ok := errors.AsType[*cybervault.Error](err); ok && e.Field == "proxy" {
+			failure = cybervault.FailureConnect
+		}
+		return nil, nil, &dialError{failure: failure, text: err.Error(), err: err}
+	}
+	return t, id, nil
+}
+
+// overTransport makes an exchange over HTTP/2, on the connection that was
+// dialled for it if there is one. The host may have given HTTP/2 up: then
+// net/http speaks HTTP/1.1 this once, and the next exchange goes over a link.
+func (c *Client) overTransport(ctx context.Context, r *Request, t *target, id *identity, dialled *conn, start time.Time, x *cybervault.Exchange) error {
+	live, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	traced, trace := newTrace(live, c.now, start)
+	if dialled != nil {
+		id.http2.put(t.origin, start)
+		p := &parcel{conn: dialled}
+		defer p.withdraw()
+		traced = context.WithValue(traced, parcelKey{}, p)
+	}
+	// The standard readers matter: net/http knows them to be in memory and can
+	// rewind them.
+	req, err := http.NewRequestWithContext(traced, http.MethodPost, "", bytes.NewReader(r.Body))
+	if err != nil {
+		return err
+	}
+	req.URL, req.Host, req.Header = t.url, t.url.Host, sent(r.Header)
+	deadline := time.AfterFunc(c.timeout-r.Spent-c.now().Sub(start), func() { cancel(errTimeout) })
+	defer deadline.Stop()
+	answer, err := roundTrip(id.Transport, req)
+	used, at := trace.record(x)
+	if err != nil {
 		if ctx.Err() != nil {
-			return x, ctx.Err()
+			return ctx.Err()
 		}
 		timedOut := errors.Is(context.Cause(live), errTimeout)
 		if !timedOut && brokenOff(err) {
@@ -83,9 +139,14 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 			}
 		}
 		x.Failure, x.Error = explain(err, timedOut, c.timeout, at, x.RemoteAddr)
-		return x, nil
+		return nil
 	}
 	deadline.Reset(c.grace)
+	if answer.ProtoMajor != 2 {
+		id.http2.forget(t.origin)
+	} else if !id.speaksHTTP2(t, start) {
+		id.http2.put(t.origin, start)
+	}
 	x.Status, x.Protocol = answer.StatusCode, answer.Proto
 	x.Answer = keptHeaders(answer.Header)
 	x.RetryAfter = retryAfter(answer, c.now())
@@ -93,51 +154,12 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 		used.answered.Store(true)
 		noteKeepAlive(used, answer.Header)
 	}
-	x.Body, x.BodyCut = c.bodies.read(answer)
+	// After 101 the connection is no longer HTTP: there is no body to read.
+	if answer.StatusCode != http.StatusSwitchingProtocols && answer.Body != http.NoBody {
+		x.Body, x.BodyCut = c.bodies.read(answer.Body)
+	}
 	_ = answer.Body.Close()
-	x.Elapsed = c.now().Sub(start)
-	return x, nil
-}
-
-// prepare builds the request and chooses the transport.
-func (c *Client) prepare(ctx context.Context, r *Request) (*http.Request, *http.Transport, *dialError) {
-	refuse := func(err error) *dialError {
-		text := err.Error()
-		if e, ok := errors.AsType[*cybervault.Error](err); ok {
-			text = "the URL " + e.Message
-		}
-		return &dialError{failure: cybervault.FailureBlockedAddress, text: text, err: err}
-	}
-	// The standard readers matter: net/http knows them to be in memory and
-	// writes headers and body in one piece, and can rewind them.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
-	if err != nil {
-		return nil, nil, refuse(cybervault.Invalid("url", "cannot be read: use the form https://host/path"))
-	}
-	if err := normalise(req.URL); err != nil {
-		return nil, nil, refuse(err)
-	}
-	if req.URL.Scheme == "http" && !c.policy.dev {
-		return nil, nil, refuse(cybervault.Invalid("url", "has the scheme \"http\": only https:// is accepted (--dev opens http:// to loopback)"))
-	}
-	if r.Proxy != "" {
-		if err := c.judgeProxied(req.URL); err != nil {
-			return nil, nil, refuse(err)
-		}
-	}
-	req.Host = req.URL.Host
-	req.Header = sent(r.Header)
-	transport := c.shared
-	if identity := (tlsIdentity{r.CACertificate, r.ClientCertificate, r.Proxy}); identity != (tlsIdentity{}) {
-		transport, err = c.own.get(identity, c.newOwnTransport)
-		if err != nil {
-			if e, ok := errors.AsType[*cybervault.Error](err); ok && e.Field == "proxy" {
-				return nil, nil, &dialError{failure: cybervault.FailureConnect, text: err.Error(), err: err}
-			}
-			return nil, nil, &dialError{failure: cybervault.FailureTLS, text: err.Error(), err: err}
-		}
-	}
-	return req, transport, nil
+	return nil
 }
 
 // maxStaleConns bounds how many dead connections in a row one exchange steps over.

@@ -63,6 +63,9 @@ func (s stage) describe(remote string) string {
 
 // protocolText puts what net/http says about a broken exchange into words.
 func protocolText(err error, at stage) string {
+	if e, ok := errors.AsType[*answerError](err); ok {
+		return e.text
+	}
 	text := err.Error()
 	broken := "before it answered"
 	if at == stageHeaders {

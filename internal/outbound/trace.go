@@ -36,6 +36,7 @@ type trace struct {
 	stage   stage
 	remote  string
 	timings cybervault.Timings
+	peer    *cybervault.PeerTLS
 	conn    *conn
 	dialled *conn // the last one dialled for the exchange, until it gets one
 }
@@ -97,11 +98,20 @@ func (t *trace) made(c *conn) {
 	}
 }
 
-// refusal returns why a receiver that asked for a client certificate broke off
-// before it ever answered on the connection, or nil where that is not what
-// happened. With TLS 1.3 it says so after our side of the handshake has ended
-// (RFC 8446, section 4.4.2.4), where the alert may be lost: HTTP/2's set-up
-// swallows it, and a reset may overtake it.
+// saw notes the certificate that the peer showed, trusted or not.
+func (t *trace) saw(peer *cybervault.PeerTLS) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		t.peer = peer
+	}
+}
+
+// refusal is that of the connection of the exchange, or of the last one that
+// was dialled for it.
 func (t *trace) refusal() error {
 	t.mu.Lock()
 	c := t.conn
@@ -109,7 +119,19 @@ func (t *trace) refusal() error {
 		c = t.dialled
 	}
 	t.mu.Unlock()
-	if c == nil || !c.asked.Load() || c.answered.Load() {
+	if c == nil {
+		return nil
+	}
+	return c.refusal()
+}
+
+// refusal returns why a receiver that asked for a client certificate broke off
+// before it ever answered on the connection, or nil where that is not what
+// happened. With TLS 1.3 it says so after our side of the handshake has ended
+// (RFC 8446, section 4.4.2.4), where the alert may be lost: HTTP/2's set-up
+// swallows it, and a reset may overtake it.
+func (c *conn) refusal() error {
+	if !c.asked.Load() || c.answered.Load() {
 		return nil
 	}
 	// The alert, if it was read before, is what every later read says.
@@ -141,7 +163,7 @@ func (t *trace) gotConn(info httptrace.GotConnInfo) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.conn, t.stage, t.remote = c, stageSend, c.remote
+	t.conn, t.stage, t.remote, t.peer = c, stageSend, c.remote, c.peer
 	t.timings = cybervault.Timings{}
 	if !info.Reused {
 		t.timings.DNS, t.timings.Connect, t.timings.TLS = c.dns, c.connect, c.tls
@@ -167,9 +189,11 @@ func (t *trace) gotFirstByte() {
 	t.timings.FirstByte = at
 }
 
-// snapshot returns what is known now.
-func (t *trace) snapshot() (cybervault.Timings, string, stage, *conn) {
+// record copies into x what is known now of the connection, and returns it, if
+// the exchange got one, and how far it came.
+func (t *trace) record(x *cybervault.Exchange) (*conn, stage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.timings, t.remote, t.stage, t.conn
+	x.Timings, x.RemoteAddr, x.TLS = t.timings, t.remote, t.peer
+	return t.conn, t.stage
 }
