@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -278,7 +279,7 @@ func (e *exchange) answered(head []byte) {
 // one string.
 func (h *head) kept(b []byte) []cybervault.Header {
 	slices.SortStableFunc(h.fields, func(a, c field) int {
-		return strings.Compare(string(b[a.name:a.nameEnd]), string(b[c.name:c.nameEnd]))
+		return bytes.Compare(b[a.name:a.nameEnd], b[c.name:c.nameEnd])
 	})
 	size, count := 0, 0
 	for _, f := range h.fields {

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"math"
 	"time"
@@ -18,13 +19,23 @@ import (
 
 // A format byte starts every packed detail, so that the format can change.
 const (
-	detailPlain  = 1 // headers as texts; read, never written
+	detailPlain  = 1 // headers as texts, and no certificate; read, never written
 	detailFormat = 2
+)
+
+// The second byte of a packed detail.
+const (
+	detailBodyCut = 1 << iota
+	detailTLS     // ends with a certificate; never of detailPlain
 )
 
 func encodeDetail(x *cybervault.Exchange) []byte {
 	var buffer [1024]byte // most fit, and the copy at the end has the size they need
-	b := append(buffer[:0], detailFormat, byte(boolInt(x.BodyCut)))
+	flags := byte(boolInt(x.BodyCut)) * detailBodyCut
+	if x.TLS != nil {
+		flags |= detailTLS
+	}
+	b := append(buffer[:0], detailFormat, flags)
 	for _, s := range [...]string{x.URL, x.Error, x.RemoteAddr} {
 		b = appendText(b, s)
 	}
@@ -32,7 +43,24 @@ func encodeDetail(x *cybervault.Exchange) []byte {
 	for _, d := range [...]time.Duration{x.Timings.DNS, x.Timings.Connect, x.Timings.TLS, x.Timings.FirstByte, x.RetryAfter} {
 		b = binary.AppendVarint(b, d.Microseconds())
 	}
-	return bytes.Clone(appendHeaders(appendHeaders(b, x.Request), x.Answer))
+	b = appendHeaders(appendHeaders(b, x.Request), x.Answer)
+	if x.TLS != nil {
+		b = appendPeer(b, x.TLS)
+	}
+	return bytes.Clone(b)
+}
+
+func appendPeer(b []byte, p *cybervault.PeerTLS) []byte {
+	fingerprint, _ := hex.DecodeString(p.Fingerprint) // half as long
+	for _, s := range [...]string{p.Version, p.CipherSuite, p.Subject, p.Issuer, string(fingerprint)} {
+		b = appendText(b, s)
+	}
+	b = binary.AppendVarint(binary.AppendVarint(b, p.NotBefore.Unix()), p.NotAfter.Unix())
+	b = binary.AppendUvarint(b, uint64(len(p.Names)))
+	for _, name := range p.Names {
+		b = appendText(b, name)
+	}
+	return b
 }
 
 func appendText(b []byte, s string) []byte {
@@ -43,7 +71,8 @@ func decodeDetail(b []byte, x *cybervault.Exchange) error {
 	if len(b) < 2 || b[0] != detailFormat && b[0] != detailPlain {
 		return errors.New("the detail of an attempt is damaged or of an unknown format")
 	}
-	x.BodyCut = b[1] != 0
+	flags := b[1]
+	x.BodyCut, x.TLS = flags&detailBodyCut != 0, nil
 	r := detailReader{rest: b[2:]}
 	value := r.packed // how protocol and headers are read
 	if b[0] == detailPlain {
@@ -57,6 +86,9 @@ func decodeDetail(b []byte, x *cybervault.Exchange) error {
 		*d = r.duration()
 	}
 	x.Request, x.Answer = r.headers(value), r.headers(value)
+	if b[0] != detailPlain && flags&detailTLS != 0 {
+		x.TLS = r.peer()
+	}
 	if r.damaged || len(r.rest) != 0 {
 		return errors.New("the detail of an attempt is damaged")
 	}
@@ -76,9 +108,30 @@ func (r *detailReader) uvarint() uint64 {
 	return v * r.take(n)
 }
 
-func (r *detailReader) duration() time.Duration {
+func (r *detailReader) varint() int64 {
 	v, n := binary.Varint(r.rest)
-	return time.Duration(v*int64(r.take(n))) * time.Microsecond
+	return v * int64(r.take(n))
+}
+
+func (r *detailReader) duration() time.Duration { return time.Duration(r.varint()) * time.Microsecond }
+
+func (r *detailReader) peer() *cybervault.PeerTLS {
+	p := &cybervault.PeerTLS{}
+	for _, s := range [...]*string{&p.Version, &p.CipherSuite, &p.Subject, &p.Issuer, &p.Fingerprint} {
+		*s = r.text()
+	}
+	p.Fingerprint = hex.EncodeToString([]byte(p.Fingerprint))
+	p.NotBefore, p.NotAfter = time.Unix(r.varint(), 0).UTC(), time.Unix(r.varint(), 0).UTC()
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) { // each takes a byte at least
+		r.damaged, r.rest = true, nil
+		return nil
+	}
+	p.Names = make([]string, n)
+	for i := range p.Names {
+		p.Names[i] = r.text()
+	}
+	return p
 }
 
 // take passes over a varint of n bytes and returns 1, or 0 when it is damaged.

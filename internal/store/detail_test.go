@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +35,14 @@ func TestDetailRoundTrip(t *testing.T) {
 			RemoteAddr: text.Draw(t, "addr"), Protocol: text.Draw(t, "protocol"), RetryAfter: duration.Draw(t, "after"),
 			Timings: cybervault.Timings{DNS: duration.Draw(t, "dns"), Connect: duration.Draw(t, "connect"), TLS: duration.Draw(t, "tls"), FirstByte: duration.Draw(t, "first")},
 			Request: headers.Draw(t, "request"), Answer: headers.Draw(t, "answer"),
+		}
+		if rapid.Bool().Draw(t, "tls") {
+			second := rapid.Map(rapid.Int64Range(-1<<40, 1<<40), func(s int64) time.Time { return time.Unix(s, 0).UTC() })
+			want.TLS = &cybervault.PeerTLS{
+				Version: text.Draw(t, "version"), CipherSuite: text.Draw(t, "cipher suite"), Subject: text.Draw(t, "subject"), Issuer: text.Draw(t, "issuer"),
+				Names: rapid.SliceOf(text).Draw(t, "names"), NotBefore: second.Draw(t, "from"), NotAfter: second.Draw(t, "until"),
+				Fingerprint: hex.EncodeToString(rapid.SliceOf(rapid.Byte()).Draw(t, "fingerprint")),
+			}
 		}
 		packed := encodeDetail(&want)
 		var got cybervault.Exchange
@@ -93,11 +102,15 @@ func TestPlainDetail(t *testing.T) {
 
 func FuzzDecodeDetail(f *testing.F) {
 	f.Add(encodeDetail(&cybervault.Exchange{URL: "https://receiver.test", Request: []cybervault.Header{{Name: "a", Value: "b"}}}))
+	f.Add(encodeDetail(&cybervault.Exchange{TLS: &cybervault.PeerTLS{Version: "TLS 1.3", Names: []string{"a", "b"}, Fingerprint: "00ff"}}))
 	f.Add([]byte{detailPlain, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var x cybervault.Exchange
 		if err := decodeDetail(b, &x); err == nil && len(x.Request)+len(x.Answer) > len(b) {
 			t.Errorf("%d bytes made %d headers", len(b), len(x.Request)+len(x.Answer))
+		}
+		if x.TLS != nil && len(x.TLS.Names) > len(b) {
+			t.Errorf("%d bytes made %d names", len(b), len(x.TLS.Names))
 		}
 	})
 }

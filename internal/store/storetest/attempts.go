@@ -36,6 +36,11 @@ func everyField(f *fixture) {
 		Body:   append(bytes.Repeat([]byte{0, 0xff, '\n'}, cybervault.MaxKeptResponseBodyBytes/3), 'x'), BodyCut: true,
 		Timings: cybervault.Timings{DNS: time.Microsecond, Connect: 2 * time.Millisecond, TLS: 3 * time.Second, FirstByte: 4 * time.Second},
 		Elapsed: 4500 * time.Millisecond, RetryAfter: 24 * time.Hour, RemoteAddr: "[2001:db8::1]:443", Protocol: "HTTP/2.0",
+		TLS: &cybervault.PeerTLS{
+			Version: "TLS 1.3", CipherSuite: "TLS_AES_128_GCM_SHA256", Subject: "CN=receiver.test", Issuer: "CN=authority,O=„ä“",
+			Names: []string{"receiver.test", "2001:db8::1"}, NotBefore: start.Add(-time.Hour).Truncate(time.Second), NotAfter: start.Add(time.Hour).Truncate(time.Second),
+			Fingerprint: strings.Repeat("0f", 32),
+		},
 	}
 	bare := f.result(&pub.Deliveries[1], 1, cybervault.DeliveryPending)
 	bare.Attempt.Exchange = cybervault.Exchange{
