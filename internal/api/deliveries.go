@@ -55,6 +55,19 @@ type attemptJSON struct {
 	ResponseBodyCut    bool                   `json:"response_body_truncated" doc:"Whether the body went on."`
 	ElapsedMS          float64                `json:"elapsed_ms" doc:"From the start to the end of what was read."`
 	Timings            timingsJSON            `json:"timings"`
+	TLS                *peerTLSJSON           `json:"tls" doc:"The TLS session and the certificate that the receiver showed, trusted or not; null where none was shown."`
+}
+
+// peerTLSJSON is a TLS session and the receiver's own certificate in it.
+type peerTLSJSON struct {
+	Version     string    `json:"version" doc:"TLS 1.3 or TLS 1.2; empty if the handshake did not come that far."`
+	CipherSuite string    `json:"cipher_suite" doc:"Empty if the handshake did not come that far."`
+	Subject     string    `json:"subject"`
+	Issuer      string    `json:"issuer"`
+	Names       []string  `json:"names" doc:"The first of the DNS names and IP addresses it is valid for."`
+	NotBefore   time.Time `json:"not_before"`
+	NotAfter    time.Time `json:"not_after"`
+	Fingerprint string    `json:"sha256" doc:"The fingerprint of the certificate in DER, in lower-case hex."`
 }
 
 // timingsJSON holds the parts of an exchange, null for one that did not happen.
@@ -90,6 +103,12 @@ func showAttempt(a *cybervault.Attempt) attemptJSON {
 			DNS: orNull(milliseconds(a.Timings.DNS)), Connect: orNull(milliseconds(a.Timings.Connect)),
 			TLS: orNull(milliseconds(a.Timings.TLS)), FirstByte: orNull(milliseconds(a.Timings.FirstByte)),
 		},
+	}
+	if a.TLS != nil {
+		shown.TLS = new(peerTLSJSON(*a.TLS))
+		if shown.TLS.Names == nil {
+			shown.TLS.Names = []string{}
+		}
 	}
 	if text, ok := asText(a.Body, a.BodyCut); ok {
 		shown.ResponseBody = &text

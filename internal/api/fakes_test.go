@@ -344,6 +344,11 @@ func sampleAttempt() *cybervault.Attempt {
 			Request: []cybervault.Header{{Name: "X-Token", Value: "***"}}, Answer: []cybervault.Header{{Name: "Retry-After", Value: "7"}},
 			Body: []byte("busy <now>"), Timings: cybervault.Timings{FirstByte: 1500 * time.Microsecond}, Elapsed: 2 * time.Millisecond,
 			RemoteAddr: "192.0.2.1:443", Protocol: "HTTP/2.0",
+			TLS: &cybervault.PeerTLS{
+				Version: "TLS 1.3", CipherSuite: "TLS_AES_128_GCM_SHA256", Subject: "CN=example.com", Issuer: "CN=An authority,O=Example",
+				Names: []string{"example.com", "www.example.com"}, NotBefore: epoch, NotAfter: epoch.AddDate(0, 3, 0),
+				Fingerprint: strings.Repeat("0f", 32),
+			},
 		},
 	}
 }

@@ -20,6 +20,7 @@ type attemptView struct {
 	URL      string
 	Remote   string
 	Protocol string
+	Peer     []cybervault.Header // the receiver's certificate, empty if none was shown
 	Request  []cybervault.Header
 	Answer   []cybervault.Header
 	Answered bool
@@ -44,7 +45,7 @@ func (d *dashboard) attemptView(a *cybervault.Attempt) attemptView {
 		ID: a.ID.String(), Number: a.Number, Badge: badge{"ok", "Success"},
 		Started: d.moment(a.StartedAt), Took: took(a.Elapsed),
 		URL: cut(a.URL, shownInDetail), Remote: cut(a.RemoteAddr, 100), Protocol: cut(a.Protocol, 20),
-		Request: shownHeaders(a.Request), Answer: shownHeaders(a.Answer),
+		Peer: shownPeer(a.TLS), Request: shownHeaders(a.Request), Answer: shownHeaders(a.Answer),
 		Answered: a.Status != 0, Phases: waterfall(a),
 	}
 	if a.Status != 0 {
@@ -81,6 +82,21 @@ func shownHeaders(list []cybervault.Header) []cybervault.Header {
 		shown = append(shown, cybervault.Header{Name: cut(h.Name, shownInList), Value: cutNoted(h.Value, shownInDetail)})
 	}
 	return shown
+}
+
+// shownPeer lists what is known of the certificate that a receiver showed.
+func shownPeer(p *cybervault.PeerTLS) []cybervault.Header {
+	if p == nil {
+		return nil
+	}
+	return shownHeaders([]cybervault.Header{
+		{Name: "Subject", Value: p.Subject},
+		{Name: "Issuer", Value: p.Issuer},
+		{Name: "Names", Value: strings.Join(p.Names, ", ")},
+		{Name: "Valid", Value: p.NotBefore.UTC().Format(time.DateTime) + " to " + p.NotAfter.UTC().Format(time.DateTime) + " UTC"},
+		{Name: "SHA-256", Value: p.Fingerprint},
+		{Name: "Session", Value: strings.TrimSpace(p.Version + " " + p.CipherSuite)},
+	})
 }
 
 // waterfall lays the parts of an attempt one after the other.

@@ -57,6 +57,7 @@ func hostileSite(t *testing.T) *site {
 			Request: []cybervault.Header{{Name: hostile, Value: hostile}, {Name: "X-Huge", Value: huge}},
 			Answer:  append([]cybervault.Header{{Name: hostile + huge, Value: hostile + huge}}, make([]cybervault.Header, 5000)...),
 			Body:    []byte(hostile + huge), RemoteAddr: hostile, Protocol: hostile, Elapsed: time.Second,
+			TLS:     &cybervault.PeerTLS{Version: hostile, CipherSuite: hostile, Subject: hostile + huge, Issuer: hostile, Names: []string{hostile, huge}, Fingerprint: hostile},
 			Timings: cybervault.Timings{DNS: -time.Hour, Connect: 900 * time.Hour, TLS: 1, FirstByte: 1},
 		})
 		s.fake.SetDelivery(d.ID, func(d *cybervault.Delivery) { d.LastFailure, d.Reason = cybervault.Failure(hostile), hostile+huge })

@@ -22,6 +22,11 @@ func OK(int) cybervault.Exchange {
 		Timings: cybervault.Timings{FirstByte: ms - 400*time.Microsecond},
 		Answer:  []cybervault.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "Server", Value: "nginx"}},
 		Body:    []byte(`{"received":true}`),
+		TLS: &cybervault.PeerTLS{
+			Version: "TLS 1.3", CipherSuite: "TLS_AES_128_GCM_SHA256", Subject: "CN=receiver.example.com", Issuer: "CN=R11,O=Let's Encrypt,C=US",
+			Names: []string{"receiver.example.com"}, NotBefore: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2026, 12, 30, 0, 0, 0, 0, time.UTC),
+			Fingerprint: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+		},
 	}
 }
 
