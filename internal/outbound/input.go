@@ -9,9 +9,9 @@ const (
 	// inputBytes is the size of a read buffer: what most answers need in all.
 	inputBytes = 4 << 10
 	// maxChunkLine bounds the line before a chunk, extensions included.
-	maxChunkLine = 4 << 10
+	maxChunkLine = 2 << 10
 	// maxTrailerBytes bounds what follows the last chunk.
-	maxTrailerBytes = 4 << 10
+	maxTrailerBytes = 2 << 10
 	// maxChunkWaste bounds what a chunked body may hold beside its data.
 	maxChunkWaste = 16 << 10
 )
