@@ -40,8 +40,10 @@ const (
 	// MaxReadBodyBytes bounds what is read of a body. More than is kept, so
 	// that the connection of a talkative receiver can be used again.
 	MaxReadBodyBytes = 64 << 10
-	// MaxIdleConnsPerHost and MaxIdleConns bound the pool of idle connections.
-	MaxIdleConnsPerHost = 128
+	// MaxIdleConnsPerHost and MaxIdleConns bound the pool of idle connections. A
+	// host may have a hundred webhooks behind it, each with its own attempts at
+	// once: a smaller bound has them close and dial all the time.
+	MaxIdleConnsPerHost = 2048
 	MaxIdleConns        = 4096
 	// IdleConnTimeout is how long an unused connection is kept.
 	IdleConnTimeout = 90 * time.Second

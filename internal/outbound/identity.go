@@ -16,7 +16,7 @@ const (
 	// once; the one unused for longest gives way.
 	maxOwnIdentities = 256
 	// maxOwnIdleConns bounds the idle connections of each.
-	maxOwnIdleConns = 128
+	maxOwnIdleConns = 1024
 	// maxHTTP2Hosts bounds how many hosts are remembered to speak HTTP/2 (twice
 	// as many at most), and http2Memory for how long.
 	maxHTTP2Hosts = 4096
