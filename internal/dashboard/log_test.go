@@ -174,7 +174,7 @@ func TestDeliveryPage(t *testing.T) {
 		"Retrying", "the next one is due <time", "Attempt 1", "Answered 503 Service Unavailable", "Retry-After", "awselb/2.0", "&lt;center&gt;",
 		"Name look-up", "Connect", "TLS", "Waiting for the answer", "X-CyberVault-Signature", "Hook A", "/events/"+e.ID.String(),
 		`<span class="n">0.10</span>`, "curl -sS -X POST &#39;https://a.example.com/in&#39;", `it&#39;\&#39;&#39;s`, "Cancel delivery", "data-live",
-	).without(t, ">Replay<")
+	).without(t, ">Replay<", "Certificate of the receiver") // none is known of it
 	s.get(path, "HX-Request", "true").want(t, 200, `id="delivery"`).without(t, "<html", `id="payload-text"`)
 
 	s.post(path+"/cancel", nil).leadsTo(t, path+"?done=cancelled")
@@ -183,7 +183,8 @@ func TestDeliveryPage(t *testing.T) {
 
 	s.fake.SetAnswer(w.ID, dashboardtest.OK)
 	a := s.post(path+"/replay", nil).want(t, http.StatusSeeOther)
-	s.get(a.header.Get("Location")).want(t, 200, "Replay started", "Delivered", "Replay of", path, "replay")
+	s.get(a.header.Get("Location")).want(t, 200, "Replay started", "Delivered", "Replay of", path, "replay",
+		"Certificate of the receiver", "CN=receiver.example.com", "2026-12-30", "9f86d081884c7d65", "TLS 1.3 TLS_AES_128_GCM_SHA256")
 
 	raw := s.get("/events/"+e.ID.String()+"/raw").want(t, 200)
 	if raw.body != string(e.Body) || !strings.HasPrefix(raw.header.Get("Content-Disposition"), "attachment") {

@@ -61,16 +61,16 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 	if refused != nil {
 		x.Failure, x.Error = refused.failure, refused.text
 		x.Elapsed = c.now().Sub(start)
-		return x, nil
+		return x, nil //nolint:nilerr // the failure is in the exchange
 	}
-	var h2 *conn
 	var err error
-	known := id.speaksHTTP2(t, start)
-	if !known {
-		h2, err = c.overLink(ctx, &r, t, id, start, &x)
-	}
-	if known || h2 != nil {
-		err = c.overTransport(ctx, &r, t, id, h2, start, &x)
+	if id.speaksHTTP2(t, start) {
+		err = c.overTransport(ctx, &r, t, id, nil, start, &x)
+	} else {
+		err = c.overLink(ctx, &r, t, id, start, &x)
+		if chose, ok := errors.AsType[*choseHTTP2](err); ok {
+			err = c.overTransport(ctx, &r, t, id, chose.conn, start, &x)
+		}
 	}
 	x.Elapsed = c.now().Sub(start)
 	return x, err

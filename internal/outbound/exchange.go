@@ -63,15 +63,24 @@ type exchange struct {
 	upload   chan error // of a request that is written beside the reading
 }
 
-// overLink makes an exchange over HTTP/1.1. If a new connection speaks HTTP/2,
-// nothing was sent and that connection is returned.
-func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identity, start time.Time, x *cybervault.Exchange) (*conn, error) {
+// choseHTTP2 ends an exchange over links before anything was sent: the
+// connection that was made for it speaks HTTP/2.
+type choseHTTP2 struct{ conn *conn }
+
+func (*choseHTTP2) Error() string { return "the receiver chose HTTP/2" }
+
+// errNoLink ends an exchange whose failure is recorded already.
+var errNoLink = errors.New("no connection came about")
+
+// overLink makes an exchange over HTTP/1.1. The error is ctx's own, or a
+// *choseHTTP2.
+func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identity, start time.Time, x *cybervault.Exchange) error {
 	w := c.wires.get()
 	defer c.wires.put(w)
 	var err error
 	if w.out, err = appendRequest(w.out[:0], t, r.Header, len(r.Body)); err != nil {
 		x.Failure, x.Error = explain(err, false, c.timeout, stageStart, "")
-		return nil, nil
+		return nil
 	}
 	var rest []byte // of the request, if it is a long one
 	if len(w.out)+len(r.Body) <= maxInlineBytes {
@@ -81,18 +90,17 @@ func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identi
 	}
 	e := exchange{Client: c, x: x, start: start, deadline: time.Now().Add(c.timeout - r.Spent), wire: w}
 	for {
-		h2, err := e.connect(ctx, t, id)
-		if h2 != nil || err != nil {
-			return h2, err
-		}
-		if e.link == nil {
-			return nil, nil // the failure is in x
+		switch err := e.connect(ctx, t, id); {
+		case errors.Is(err, errNoLink):
+			return ctx.Err()
+		case err != nil:
+			return err
 		}
 		before := e.link.wrote
-		err = e.roundTrip(rest)
+		err := e.roundTrip(rest)
 		if err == nil {
 			e.finish(id)
-			return nil, nil
+			return nil
 		}
 		// A peer that was given nothing has processed nothing.
 		again := !e.fresh && e.link.wrote == before && ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded)
@@ -101,14 +109,14 @@ func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identi
 		}
 		e.link.drop()
 		if !again {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-// connect gets a link: an idle one that is alive, or a new one. A connection
-// that speaks HTTP/2 is returned instead.
-func (e *exchange) connect(ctx context.Context, t *target, id *identity) (*conn, error) {
+// connect gets a link: an idle one that is alive, or a new one. The error is
+// errNoLink or a *choseHTTP2.
+func (e *exchange) connect(ctx context.Context, t *target, id *identity) error {
 	e.stage, e.fresh = stageSend, false
 	e.x.Timings = cybervault.Timings{}
 	for {
@@ -117,26 +125,27 @@ func (e *exchange) connect(ctx context.Context, t *target, id *identity) (*conn,
 		}
 		if e.link.usable(e.start.Sub(e.link.idleSince)) && e.link.begin(ctx, e.deadline) == nil {
 			e.x.RemoteAddr, e.x.TLS = e.link.remote, e.link.peer
-			return nil, nil
+			return nil
 		}
 		e.link.drop()
 	}
-	dialled, err := e.dialLink(ctx, t, id)
-	if dialled == nil || err != nil || dialled.h2 {
-		return dialled, err
+	made, err := e.dialLink(ctx, t, id)
+	if err != nil {
+		return err
 	}
-	e.fresh, e.link = true, newLink(dialled, t.origin)
+	if made.h2 {
+		return &choseHTTP2{made}
+	}
+	e.fresh, e.link = true, newLink(made, t.origin)
 	if err := e.link.begin(ctx, e.deadline); err != nil {
 		e.fail(ctx, err)
 		e.link.drop()
-		e.link = nil
-		return nil, ctx.Err()
+		return errNoLink
 	}
-	return nil, nil
+	return nil
 }
 
-// dialLink makes a connection. The error is ctx's own; another failure is in
-// e.x, and nothing is returned.
+// dialLink makes a connection, or records why there is none.
 func (e *exchange) dialLink(ctx context.Context, t *target, id *identity) (*conn, error) {
 	trace := &trace{now: e.now, start: e.start}
 	dial, cancel := context.WithDeadline(context.WithValue(ctx, traceKey{}, trace), e.deadline)
@@ -154,11 +163,10 @@ func (e *exchange) dialLink(ctx context.Context, t *target, id *identity) (*conn
 		return made, nil
 	}
 	_, at := trace.record(e.x)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	if ctx.Err() == nil {
+		e.x.Failure, e.x.Error = explain(err, !time.Now().Before(e.deadline), e.timeout, at, e.x.RemoteAddr)
 	}
-	e.x.Failure, e.x.Error = explain(err, !time.Now().Before(e.deadline), e.timeout, at, e.x.RemoteAddr)
-	return nil, nil
+	return nil, errNoLink
 }
 
 // roundTrip sends the request and reads the head of the answer into e.x. An
@@ -183,7 +191,7 @@ func (e *exchange) roundTrip(rest []byte) error {
 			if e.upload != nil {
 				unsent = e.abandon()
 			}
-			if unsent != nil && (e.stage == stageSend) && (err == io.EOF || errors.Is(unsent, os.ErrDeadlineExceeded)) {
+			if unsent != nil && e.stage == stageSend && (errors.Is(err, io.EOF) || errors.Is(unsent, os.ErrDeadlineExceeded)) {
 				err = unsent
 			}
 			return err
@@ -234,7 +242,7 @@ func (e *exchange) abandon() error {
 	default:
 	}
 	e.link.drop()
-	<-e.upload
+	_ = <-e.upload
 	e.upload = nil
 	return os.ErrDeadlineExceeded // it was still under way
 }
@@ -319,7 +327,7 @@ func (e *exchange) finish(id *identity) {
 		l.grace = e.grace
 		w.body = answerBody{in: &w.in, length: w.head.length}
 		e.x.Body, e.x.BodyCut = e.bodies.read(&w.body)
-		ended = w.body.err == io.EOF
+		ended = errors.Is(w.body.err, io.EOF)
 	}
 	w.head.keep = w.head.keep && ended
 	long := e.upload != nil

@@ -24,21 +24,20 @@ type parcelKey struct{}
 
 var errWithdrawn = errors.New("the exchange has found another connection")
 
-// handed returns the connection that was dialled for the exchange, nil if there
-// is none or it was used before, when the transport needs another. The
-// exchange may have ended without it: then it is closed and nobody waits.
-func handed(ctx context.Context) (net.Conn, error) {
+// handed returns the connection that was dialled for the exchange. It is not
+// found if there is none or it was used before, when the transport needs
+// another. The exchange may have ended without it: then nobody waits for any.
+func handed(ctx context.Context) (c net.Conn, found bool, err error) {
 	p, ok := ctx.Value(parcelKey{}).(*parcel)
-	if !ok {
-		return nil, nil
+	switch {
+	case !ok:
+		return nil, false, nil
+	case p.state.CompareAndSwap(parcelWaits, parcelTaken):
+		return p.conn.session, true, nil
+	case p.state.Load() == parcelWithdrawn:
+		return nil, false, errWithdrawn
 	}
-	if p.state.CompareAndSwap(parcelWaits, parcelTaken) {
-		return p.conn.session, nil
-	}
-	if p.state.Load() == parcelWithdrawn {
-		return nil, errWithdrawn
-	}
-	return nil, nil
+	return nil, false, nil
 }
 
 // withdraw closes the connection if the transport had no use for it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // MaxAnswerHeaders bounds the headers of one answer; more are a protocol
@@ -64,7 +65,7 @@ func (h *head) read(b []byte) (bool, error) {
 		end := bytes.IndexByte(b[h.scanned:], '\n')
 		if end < 0 {
 			h.scanned = len(b)
-			if h.status == 0 && !bytes.HasPrefix([]byte("HTTP/"), b[:min(len(b), len("HTTP/"))]) {
+			if h.status == 0 && !strings.HasPrefix("HTTP/", string(b[:min(len(b), len("HTTP/"))])) {
 				return false, notHTTP("malformed HTTP response", b)
 			}
 			return false, nil

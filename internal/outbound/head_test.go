@@ -66,7 +66,7 @@ func parseStandard(b []byte) (parsed, error) {
 		if err != nil {
 			return parsed{}, err
 		}
-		if answer.StatusCode >= 100 && answer.StatusCode <= 199 && answer.StatusCode != 101 {
+		if answer.StatusCode >= 100 && answer.StatusCode <= 199 && answer.StatusCode != http.StatusSwitchingProtocols {
 			continue
 		}
 		p := parsed{Status: answer.StatusCode, Protocol: answer.Proto, Header: keptHeaders(answer.Header), Keep: !answer.Close}

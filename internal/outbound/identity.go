@@ -82,7 +82,7 @@ func (c *Client) newTransport(config *tls.Config, via *proxy, maxIdle, maxIdlePe
 			return conn, nil
 		},
 		DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			if conn, err := handed(ctx); conn != nil || err != nil {
+			if conn, found, err := handed(ctx); found || err != nil {
 				return conn, err
 			}
 			conn, err := c.dialTLS(ctx, addr, config, via)

@@ -81,8 +81,8 @@ func (in *input) head(h *head, left *int) ([]byte, error) {
 			}
 		}
 		if err := in.fill(); err != nil {
-			if err == io.EOF && in.w > in.r {
-				err = io.ErrUnexpectedEOF
+			if in.w > in.r {
+				err = unexpected(err)
 			}
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (in *input) line(limit int) ([]byte, error) {
 var errChunks = errors.New("the chunks of the body are malformed")
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

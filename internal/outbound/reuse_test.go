@@ -357,7 +357,7 @@ func TestDoStepsOverAConnectionClosedAsItIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer, err := roundTrip(transport, req)
-		if err != nil || answer.StatusCode != 200 {
+		if err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("answer %v, error %v, %d connections, %d requests; want 200", answer, err, connections.Load(), requests.Load())
 		}
 		_ = answer.Body.Close()
