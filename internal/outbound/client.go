@@ -10,6 +10,10 @@
 // may answer slowly, endlessly, with garbage, or lead to the server's own
 // network.
 //
+// HTTP/1.1 it speaks itself: identity.go says which connections are shared,
+// pool.go and link.go keep them, exchange.go makes an exchange, head.go and
+// input.go read the answer. A receiver that chooses HTTP/2 is handed to net/http.
+//
 // It never follows a redirect, never uses a proxy that the webhook does not name, never
 // sends a cookie, never asks for compression, never retries a request that may
 // have been processed, never decides which status is success (deliver does),
