@@ -68,7 +68,7 @@ func (c *Client) Do(ctx context.Context, r Request) (cybervault.Exchange, error)
 		err = c.overTransport(ctx, &r, t, id, nil, start, &x)
 	} else {
 		err = c.overLink(ctx, &r, t, id, start, &x)
-		if chose, ok := errors.AsType[*choseHTTP2](err); ok {
+		if chose, ok := errors.AsType[*http2Error](err); ok {
 			err = c.overTransport(ctx, &r, t, id, chose.conn, start, &x)
 		}
 	}

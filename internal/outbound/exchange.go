@@ -63,17 +63,17 @@ type exchange struct {
 	upload   chan error // of a request that is written beside the reading
 }
 
-// choseHTTP2 ends an exchange over links before anything was sent: the
+// http2Error ends an exchange over links before anything was sent: the
 // connection that was made for it speaks HTTP/2.
-type choseHTTP2 struct{ conn *conn }
+type http2Error struct{ conn *conn }
 
-func (*choseHTTP2) Error() string { return "the receiver chose HTTP/2" }
+func (*http2Error) Error() string { return "the receiver chose HTTP/2" }
 
 // errNoLink ends an exchange whose failure is recorded already.
 var errNoLink = errors.New("no connection came about")
 
 // overLink makes an exchange over HTTP/1.1. The error is ctx's own, or a
-// *choseHTTP2.
+// *http2Error.
 func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identity, start time.Time, x *cybervault.Exchange) error {
 	w := c.wires.get()
 	defer c.wires.put(w)
@@ -115,7 +115,7 @@ func (c *Client) overLink(ctx context.Context, r *Request, t *target, id *identi
 }
 
 // connect gets a link: an idle one that is alive, or a new one. The error is
-// errNoLink or a *choseHTTP2.
+// errNoLink or a *http2Error.
 func (e *exchange) connect(ctx context.Context, t *target, id *identity) error {
 	e.stage, e.fresh = stageSend, false
 	e.x.Timings = cybervault.Timings{}
@@ -134,7 +134,7 @@ func (e *exchange) connect(ctx context.Context, t *target, id *identity) error {
 		return err
 	}
 	if made.h2 {
-		return &choseHTTP2{made}
+		return &http2Error{made}
 	}
 	e.fresh, e.link = true, newLink(made, t.origin)
 	if err := e.link.begin(ctx, e.deadline); err != nil {
@@ -191,7 +191,7 @@ func (e *exchange) roundTrip(rest []byte) error {
 			if e.upload != nil {
 				unsent = e.abandon()
 			}
-			if unsent != nil && e.stage == stageSend && (errors.Is(err, io.EOF) || errors.Is(unsent, os.ErrDeadlineExceeded)) {
+			if unsent != nil && e.stage == stageSend && errors.Is(err, io.EOF) {
 				err = unsent
 			}
 			return err
@@ -230,7 +230,8 @@ func upload(to io.Writer, head, body []byte, done chan<- error) {
 	done <- err
 }
 
-// abandon ends the upload with the connection and says how it went.
+// abandon ends the upload with the connection and says why it had ended before,
+// if it had.
 func (e *exchange) abandon() error {
 	select {
 	case err := <-e.upload:
@@ -242,9 +243,9 @@ func (e *exchange) abandon() error {
 	default:
 	}
 	e.link.drop()
-	_ = <-e.upload
+	<-e.upload //nolint:errcheck // that it was broken off
 	e.upload = nil
-	return os.ErrDeadlineExceeded // it was still under way
+	return nil
 }
 
 // uploaded waits for the end of an upload that was answered.

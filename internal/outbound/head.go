@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // MaxAnswerHeaders bounds the headers of one answer; more are a protocol
@@ -65,7 +64,7 @@ func (h *head) read(b []byte) (bool, error) {
 		end := bytes.IndexByte(b[h.scanned:], '\n')
 		if end < 0 {
 			h.scanned = len(b)
-			if h.status == 0 && !strings.HasPrefix("HTTP/", string(b[:min(len(b), len("HTTP/"))])) {
+			if start := b[:min(len(b), len("HTTP/"))]; h.status == 0 && string(start) != "HTTP/"[:len(start)] {
 				return false, notHTTP("malformed HTTP response", b)
 			}
 			return false, nil

@@ -158,6 +158,20 @@ func TestDoTimesOutWhileSending(t *testing.T) {
 	}
 }
 
+// One that closes while we send has not answered; it is no timeout.
+func TestDoNamesAReceiverThatClosesWhileWeSend(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 100))
+		_ = c.(*net.TCPConn).CloseWrite()
+		<-t.Context().Done()
+	})
+	x := do(t, newClient(t, Config{Dev: true}), Request{URL: url, Body: make([]byte, 32<<20)})
+	if x.Failure != cybervault.FailureProtocol || x.Error != "the receiver closed the connection before it answered" {
+		t.Errorf("failure %q, %q", x.Failure, x.Error)
+	}
+}
+
 // What a receiver sends beyond its answer never becomes the answer to another
 // request, whether it comes along or later.
 func TestDoIsNotPoisoned(t *testing.T) {
