@@ -69,7 +69,7 @@ func Open(ctx context.Context, store Store) (*Catalog, error) {
 		if own.workspaces[t.Workspace] == nil {
 			own.workspaces[t.Workspace] = map[string]*entry{}
 		}
-		own.workspaces[t.Workspace][t.Name] = &entry{EventType: t.EventType, schema: compiled}
+		own.workspaces[t.Workspace][t.Name] = &entry{EventType: t.EventType, schema: compiled, quick: newQuick(compiled, 0)}
 	}
 	c.own.Store(own)
 	return c, nil
@@ -168,7 +168,7 @@ func (c *Catalog) draft(t cybervault.EventType) (*entry, error) {
 	if err := checkWork(compiled); err != nil {
 		return nil, err
 	}
-	e := &entry{EventType: t, schema: compiled}
+	e := &entry{EventType: t, schema: compiled, quick: newQuick(compiled, 0)}
 	return e, inPlace("example", e.validate(t.Example))
 }
 
