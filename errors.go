@@ -16,6 +16,7 @@ const (
 	CodeConflict     Code = "conflict"     // 409
 	CodeUnauthorized Code = "unauthorized" // 401: who are you?
 	CodeForbidden    Code = "forbidden"    // 403: you may not
+	CodeGone         Code = "gone"         // 410: a position that is not kept any more, or never was; begin anew
 	CodeTooLarge     Code = "too_large"    // 413
 	CodeUnavailable  Code = "unavailable"  // 503: nothing was kept; the same call may succeed later
 	CodeInternal     Code = "internal"     // 500

@@ -156,6 +156,8 @@ func statusOf(code cybervault.Code) int {
 		return http.StatusUnauthorized
 	case cybervault.CodeForbidden:
 		return http.StatusForbidden
+	case cybervault.CodeGone:
+		return http.StatusGone
 	case cybervault.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case cybervault.CodeUnavailable:

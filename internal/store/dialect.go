@@ -16,6 +16,9 @@ type dialect struct {
 	lockTable  string              // makes a transaction the only one that writes the table that follows; "" where it is anyway
 	contains   string              // a condition: the body column holds the argument (a pattern), whatever the case of ASCII letters
 	pattern    func(string) string // what contains is given to find a text
+
+	insertChanges string // of the moment and the packed row; the id is the order of commit
+	settled       string // a condition on a row of changes: no row that is missing yet will stand before it
 }
 
 func sqliteDialect() dialect {
@@ -23,6 +26,10 @@ func sqliteDialect() dialect {
 		name:     "sqlite",
 		contains: `CAST(e.body AS TEXT) LIKE ? ESCAPE '!'`,
 		pattern:  textPattern,
+		// One writer: the order of the ids is the order of commit. The newest row is
+		// never removed, so no id is given out twice.
+		insertChanges: `INSERT INTO changes (at, changed) VALUES (?, ?)`,
+		settled:       `1 = 1`,
 	}
 }
 
@@ -37,6 +44,10 @@ func postgresDialect() dialect {
 		// Not convert_from, which fails for a body that is not UTF-8.
 		contains: `encode(e.body, 'escape') ILIKE ? ESCAPE '!'`,
 		pattern:  escapedPattern,
+		// Several writers, several nodes: one that began earlier can commit later. What
+		// is older than every transaction under way is complete.
+		insertChanges: `INSERT INTO changes (id, at, changed) VALUES (pg_current_xact_id()::text::bigint, ?, ?)`,
+		settled:       `c.id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint`,
 	}
 }
 

@@ -53,7 +53,11 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 		s.place.leave()
 		return err
 	}
-	if err := s.freeOwnLeases(ctx); err != nil {
+	err = s.freeOwnLeases(ctx)
+	if err == nil {
+		err = s.restartChanges(ctx)
+	}
+	if err != nil {
 		s.w.close()
 		s.place.leave()
 		return err
@@ -85,7 +89,8 @@ type postgresSession struct {
 	conn    *pgx.Conn
 	dialect dialect
 	rebound map[string]string // every query in PostgreSQL's form; they are few
-	ctx     context.Context   //nolint:containedctx // the running transaction's; a session runs one at a time
+	list    changeList
+	ctx     context.Context //nolint:containedctx // the running transaction's; a session runs one at a time
 }
 
 func openPostgresSession(cfg *pgx.ConnConfig, d dialect) (session, error) {
@@ -153,6 +158,8 @@ func aborted(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && strings.HasPrefix(pg.Code, "40")
 }
+
+func (s *postgresSession) noted() *changeList { return &s.list }
 
 func (s *postgresSession) batch(query string, n int, bind func(int, []any) []any) *pgx.Batch {
 	text, ok := s.rebound[query]

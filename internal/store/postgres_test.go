@@ -220,3 +220,94 @@ func TestPostgresSecretsAreNotReadable(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that began earlier and commits later is waited for: no reader
+// sees what came after it before, and none misses it.
+func TestPostgresChangesWaitForWhoBeganEarlier(t *testing.T) {
+	t.Parallel()
+	cfg := postgresConfig(t)
+	s := open(t, cfg)
+	x := newSource(t, s)
+	start, err := s.LastChange(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(after cybervault.ChangePosition) ([]cybervault.Change, cybervault.ChangePosition) {
+		t.Helper()
+		page, err := s.Changes(t.Context(), cybervault.ChangeQuery{Workspace: x.ws, After: after, Kinds: []cybervault.ChangeKind{cybervault.ChangeEvent}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Rows, page.Next
+	}
+	c, err := pgx.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	slow, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The row of a writer of another node, whose commit is still under way.
+	if _, err := slow.Exec(t.Context(), `INSERT INTO changes (id, at, changed) VALUES (pg_current_xact_id()::text::bigint, 42, '\x01')`); err != nil {
+		t.Fatal(err)
+	}
+	late := x.mustPublish()
+	for range 3 {
+		if rows, next := read(start); len(rows) != 0 || next.Mark == 42 {
+			t.Fatalf("%d changes are told before an older transaction has ended, up to %+v", len(rows), next)
+		}
+	}
+	if err := slow.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var rows []cybervault.Change
+	until(t, "the changes are told", func() bool { rows, _ = read(start); return len(rows) > 0 })
+	if len(rows) != 1 || rows[0].Event.ID != late.Event.ID {
+		t.Errorf("told are %+v", rows)
+	}
+	// And the late one stands where it began: before the other.
+	var between int
+	if err := conn.QueryRow(t.Context(), "SELECT COUNT(*) FROM changes WHERE at = 42 AND id < $1", rows[0].At.Transaction).Scan(&between); err != nil || between != 1 {
+		t.Errorf("%d rows stand before it, %v", between, err)
+	}
+}
+
+// A database that was restored from a dump of another one, which counted its
+// transactions further, begins its log anew; positions of the old one are refused.
+func TestPostgresChangesOfARestoredDump(t *testing.T) {
+	t.Parallel()
+	cfg := postgresConfig(t)
+	s := open(t, cfg)
+	x := newSource(t, s)
+	x.mustPublish()
+	outside(t, cfg, "", "UPDATE changes SET id = id + 1000000000000")
+	var old cybervault.ChangePosition
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, cfg)
+	x.s = s
+	old.Transaction = 1_000_000_000_001
+	var start cybervault.ChangePosition
+	until(t, "the log begins anew", func() (ok bool) {
+		var err error
+		start, err = s.LastChange(t.Context())
+		return err == nil
+	})
+	if start.Transaction > 1_000_000_000_000 {
+		t.Fatalf("it ends at %+v", start)
+	}
+	_, err := s.Changes(t.Context(), cybervault.ChangeQuery{Workspace: x.ws, After: old})
+	wantCode(t, err, cybervault.CodeGone)
+	pub := x.mustPublish()
+	until(t, "what is published is told", func() bool {
+		page, err := s.Changes(t.Context(), cybervault.ChangeQuery{Workspace: x.ws, After: start})
+		return err == nil && len(page.Rows) > 0 && page.Rows[0].Event.ID == pub.Event.ID
+	})
+}

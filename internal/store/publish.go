@@ -81,6 +81,7 @@ func checkPublication(pub *cybervault.Publication) error {
 // apply carries out a group inside one transaction. The answers are to be given
 // once it is durable.
 func (s *Store) apply(tx transaction, group []*operation) (answers []func(), err error) {
+	tx.noted().reset()
 	var publications []*publishing
 	var results []*operation
 	for _, op := range group {
@@ -109,7 +110,7 @@ func (s *Store) apply(tx transaction, group []*operation) (answers []func(), err
 	if err != nil {
 		return nil, err
 	}
-	return append(answers, recorded...), nil
+	return append(answers, recorded...), s.logChanges(tx)
 }
 
 const (
@@ -141,10 +142,12 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 		return err
 	}
 	fresh := make([]newborn, 0, len(pubs))
+	list := tx.noted()
 	for _, p := range pubs {
 		if !p.stored {
 			continue
 		}
+		list.event(p.in.Event.ID.Key())
 		for i := range p.in.Deliveries {
 			fresh = append(fresh, newborn{event: p.in.Event, delivery: &p.in.Deliveries[i]})
 		}
@@ -222,6 +225,7 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 		return err
 	}
 	var marks []mark
+	list := tx.noted()
 	err = tx.each(insertDelivery, len(fresh), func(i int, a []any) []any {
 		d, e := fresh[i].delivery, fresh[i].event
 		webhook := d.Webhook.Key()
@@ -234,6 +238,7 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 				marks = append(marks, mark{webhook, d.Sequence, d.ID.Key()})
 			}
 		}
+		list.delivery(d.ID.Key(), statusCode(d.Status))
 		due := now // not the id's time, which may run ahead of the clock
 		if d.Lease.Token != 0 {
 			due = d.Lease.Until.UnixMicro()

@@ -33,6 +33,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error) {
 	answers := make([]func(), 0, len(ops))
 	fenced := make([]*cybervault.Result, 0, len(ops))
+	list := tx.noted()
 	err := tx.each(finishAttempt, len(ops), func(i int, a []any) []any {
 		r := ops[i].result
 		var due, finished int64
@@ -46,6 +47,7 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	}, func(i int, rows int64) {
 		op := ops[i]
 		if rows == 1 {
+			list.result(op.result.Attempt.Delivery.Key(), int64(op.result.Attempt.Number), statusCode(op.result.Status))
 			fenced = append(fenced, op.result)
 			answers = append(answers, func() { op.done(nil) })
 			return
@@ -105,6 +107,9 @@ func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, i
 	return s.w.do(ctx, func(tx transaction) error {
 		cancelled, err := execCount(tx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
 WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micros(s.now()), id.Key(), id.Rest(), ws.Key())
+		if cancelled == 1 {
+			tx.noted().delivery(id.Key(), statusCancelled)
+		}
 		if err != nil || cancelled == 1 {
 			return err
 		}
@@ -120,28 +125,32 @@ WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micro
 // CancelDeliveries ends all living deliveries of a webhook, in bounded batches,
 // and returns how many there were.
 func (s *Store) CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error) {
-	return s.inBatches(ctx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
-WHERE id IN (`+selectLiving+`) AND status < 2`,
+	return s.inBatches(ctx, statusCancelled, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
+WHERE id IN (`+selectLiving+`) AND status < 2 RETURNING id`,
 		func(now time.Time) []any { return []any{reason, micros(now), webhook.Key()} })
 }
 
 // FreeHeld makes the held deliveries of a webhook pending, in bounded batches,
 // and returns how many there were. They stay due since they were made.
 func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
-	return s.inBatches(ctx, `UPDATE deliveries SET status = 0
-WHERE id IN (`+selectHeld+`) AND status = 1`,
+	return s.inBatches(ctx, statusPending, `UPDATE deliveries SET status = 0
+WHERE id IN (`+selectHeld+`) AND status = 1 RETURNING id`,
 		func(time.Time) []any { return []any{webhook.Key()} })
 }
 
-// inBatches runs query until it finds nothing. A row that another transaction
+// inBatches runs query, which gives deliveries a status and returns their keys,
+// until it finds nothing. A row that another transaction
 // ended between the query's two looks at it is left alone, so a batch may come
 // out smaller than it could.
-func (s *Store) inBatches(ctx context.Context, query string, args func(time.Time) []any) (total int64, err error) {
+func (s *Store) inBatches(ctx context.Context, status int64, query string, args func(time.Time) []any) (total int64, err error) {
 	for {
 		var n int64
-		err := s.w.do(ctx, func(tx transaction) (err error) {
-			n, err = execCount(tx, query, append(args(s.now()), int64(endBatch))...)
-			return err
+		err := s.w.do(ctx, func(tx transaction) error {
+			n = 0
+			return tx.query(query, append(args(s.now()), int64(endBatch)), func(row []any) {
+				tx.noted().delivery(asInt(row[0]), status)
+				n++
+			})
 		})
 		total += n
 		if err != nil || n == 0 {

@@ -197,11 +197,29 @@ func (s *Store) Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybe
 	return d, readError(err)
 }
 
+const attemptColumns = `a.number, a.id, a.id_rest, a.started_at, a.elapsed, a.status, a.failure, a.detail, a.body`
+
+// scanAttempt reads an attempt without its delivery.
+func scanAttempt(scan func(...any) error) (*cybervault.Attempt, error) {
+	a := &cybervault.Attempt{}
+	var key, rest, started, elapsed int64
+	var more []byte
+	if err := scan(&a.Number, &key, &rest, &started, &elapsed, &a.Status, &a.Failure, &more, &a.Body); err != nil {
+		return nil, err
+	}
+	a.ID = cybervault.MakeID[cybervault.AttemptID](key, rest)
+	a.StartedAt, a.Elapsed = fromMicros(started), time.Duration(elapsed)*time.Microsecond
+	if err := decodeDetail(more, &a.Exchange); err != nil {
+		return nil, &cybervault.Error{Code: cybervault.CodeInternal, Message: "an attempt in the log cannot be read", Err: err}
+	}
+	return a, nil
+}
+
 // Attempts lists the attempts of a delivery, the first one first. There are none
 // of a delivery that the workspace does not have. Times are kept to the
 // microsecond.
 func (s *Store) Attempts(ctx context.Context, ws cybervault.WorkspaceID, delivery cybervault.DeliveryID) ([]*cybervault.Attempt, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT a.number, a.id, a.id_rest, a.started_at, a.elapsed, a.status, a.failure, a.detail, a.body
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind("SELECT "+attemptColumns+`
 FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
 WHERE a.delivery_id = ? AND d.id_rest = ? AND d.workspace_id = ? ORDER BY a.number`), delivery.Key(), delivery.Rest(), ws.Key())
 	if err != nil {
@@ -210,17 +228,11 @@ WHERE a.delivery_id = ? AND d.id_rest = ? AND d.workspace_id = ? ORDER BY a.numb
 	defer func() { _ = rows.Close() }()
 	attempts := []*cybervault.Attempt{}
 	for rows.Next() {
-		a := &cybervault.Attempt{Delivery: delivery}
-		var key, rest, started, elapsed int64
-		var more []byte
-		if err := rows.Scan(&a.Number, &key, &rest, &started, &elapsed, &a.Status, &a.Failure, &more, &a.Body); err != nil {
+		a, err := scanAttempt(rows.Scan)
+		if err != nil {
 			return nil, readError(err)
 		}
-		a.ID = cybervault.MakeID[cybervault.AttemptID](key, rest)
-		a.StartedAt, a.Elapsed = fromMicros(started), time.Duration(elapsed)*time.Microsecond
-		if err := decodeDetail(more, &a.Exchange); err != nil {
-			return nil, err
-		}
+		a.Delivery = delivery
 		attempts = append(attempts, a)
 	}
 	return attempts, readError(rows.Err())
@@ -261,7 +273,7 @@ func readError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, context.Canceled) {
+	if _, ok := errors.AsType[*cybervault.Error](err); ok || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store cannot be read now; try again", Err: err}

@@ -19,6 +19,7 @@ type sqliteSession struct {
 	db    uintptr
 	stmts map[string]uintptr
 	args  []any
+	list  changeList
 	path  string
 	bound int64 // of the write-ahead log: maxLogBytes
 
@@ -103,6 +104,8 @@ func (s *sqliteSession) transact(fn func(transaction) error) error {
 	}
 	return err
 }
+
+func (s *sqliteSession) noted() *changeList { return &s.list }
 
 // stmt prepares a statement once.
 func (s *sqliteSession) stmt(query string) (uintptr, error) {

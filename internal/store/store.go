@@ -37,8 +37,11 @@ type Config struct {
 	// asks the operating system.
 	DiskFree func(dir string) (int64, error)
 	// Now is the clock; nil means time.Now.
-	Now    func() time.Time
-	Logger *slog.Logger // nil: discarded
+	Now func() time.Time
+	// Changed is told after each commit that stands in the change log; nil:
+	// nobody. It must not block.
+	Changed func()
+	Logger  *slog.Logger // nil: discarded
 }
 
 // Store is an open database. All methods are safe for concurrent use.
@@ -49,6 +52,7 @@ type Store struct {
 	seal    *sealer
 	now     func() time.Time
 	log     *slog.Logger
+	changed func()
 	unlock  func()
 	place   *place // among the nodes that share a PostgreSQL database; nil on SQLite
 	stale   atomic.Int64
@@ -63,7 +67,7 @@ type Store struct {
 // (PostgreSQL), or whose schema is newer than this program, is an error that
 // says what to do.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{now: cfg.Now, log: cfg.Logger, unlock: func() {}, overviewRows: overviewRows, patience: readPatience}
+	s := &Store{now: cfg.Now, log: cfg.Logger, changed: cfg.Changed, unlock: func() {}, overviewRows: overviewRows, patience: readPatience}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -17,6 +17,8 @@ type transaction interface {
 	// eachRow is each for a statement with RETURNING: row is called for every
 	// row of run i.
 	eachRow(query string, n int, bind func(i int, args []any) []any, row func(i int, row []any)) error
+	// noted is what the transaction has changed so far, for the change log.
+	noted() *changeList
 }
 
 // exec runs one statement once.

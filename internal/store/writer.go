@@ -305,9 +305,11 @@ func (w *writer) gather(patience time.Duration) (group []*operation, open bool) 
 // not taken: these are to be offered again.
 func (w *writer) commit(s session, group []*operation) (kept []*operation, trouble error) {
 	var answers []func()
+	var changed bool
 	err := s.transact(func(tx transaction) error {
 		var err error
 		answers, err = w.store.apply(tx, group)
+		changed = !tx.noted().empty()
 		return err
 	})
 	switch {
@@ -319,6 +321,9 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		}
 		for _, answer := range answers {
 			answer()
+		}
+		if changed && w.store.changed != nil {
+			w.store.changed()
 		}
 		return nil, nil
 	case s.trouble(err):

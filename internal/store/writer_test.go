@@ -66,6 +66,8 @@ func (s *scriptedSession) counts() (commits, attempts, opened int) {
 // scriptedTransaction affects one row with everything.
 type scriptedTransaction struct{}
 
+func (scriptedTransaction) noted() *changeList { return new(changeList) }
+
 func (scriptedTransaction) each(_ string, n int, bind func(int, []any) []any, affected func(int, int64)) error {
 	for i := range n {
 		bind(i, nil)
