@@ -42,7 +42,7 @@ func TestExamplesOfTheDocumentation(t *testing.T) {
 			t.Errorf("no path in %q", text)
 			continue
 		}
-		if strings.Contains(path[1], "cursor=") {
+		if strings.Contains(path[1], "cursor=") || strings.Contains(text, "Last-Event-ID") {
 			continue // made up to be read
 		}
 		r := request{call: strings.NewReplacer("$ID", webhook1.String(), "$DELIVERY", dlv1.String()).Replace(path[1])}
@@ -80,7 +80,7 @@ func TestDocumentationIsComplete(t *testing.T) {
 	}
 	for _, code := range []cybervault.Code{
 		cybervault.CodeInvalid, cybervault.CodeNotFound, cybervault.CodeConflict, cybervault.CodeUnauthorized, cybervault.CodeForbidden,
-		cybervault.CodeTooLarge, cybervault.CodeUnavailable, cybervault.CodeInternal, "method_not_allowed", "unsupported_media_type",
+		cybervault.CodeTooLarge, cybervault.CodeGone, cybervault.CodeUnavailable, cybervault.CodeInternal, "method_not_allowed", "unsupported_media_type",
 	} {
 		if !strings.Contains(docs, "\n### "+string(code)+"\n") {
 			t.Errorf("the code %s has no heading that a problem's type could lead to", code)

@@ -21,3 +21,8 @@ func Routes() []Route {
 	}
 	return all
 }
+
+// EncodePosition and DecodePosition write and read the ids of a stream's items.
+func EncodePosition(p cybervault.ChangePosition) string { return encodePosition(p) }
+
+func DecodePosition(s string) (cybervault.ChangePosition, bool) { return decodePosition(s) }

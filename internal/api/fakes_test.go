@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,8 @@ type fakes struct {
 	criteria    cybervault.ReplayCriteria
 	rate        int
 	asked       [2]int64 // the sequence numbers
+	revoked     atomic.Bool
+	changeLog
 }
 
 func (f *fakes) check(given cybervault.WorkspaceID) error {
@@ -278,7 +281,7 @@ func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIK
 	if bearer == "key-of-another-workspace" {
 		return &cybervault.APIKey{ID: id[cybervault.APIKeyID](98), Workspace: otherWS, Scopes: cybervault.Scopes()}, nil
 	}
-	if !ok {
+	if !ok || f.revoked.Load() {
 		return nil, cybervault.Errorf(cybervault.CodeUnauthorized, "the API key is unknown or was revoked")
 	}
 	return &cybervault.APIKey{ID: id[cybervault.APIKeyID](99), Workspace: ws, Scopes: []cybervault.Scope{scope}}, nil
@@ -366,7 +369,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -198,6 +198,7 @@ func problemResponses() schema {
 		http.StatusForbidden:             "The API key lacks the scope that the call needs.",
 		http.StatusNotFound:              "The workspace has no such thing.",
 		http.StatusConflict:              "It does not fit what is stored.",
+		http.StatusGone:                  "The position is not kept any more: begin anew.",
 		http.StatusRequestEntityTooLarge: "The body is too large.",
 		http.StatusUnsupportedMediaType:  "The body has a Content-Type or Content-Encoding that the call does not read.",
 		http.StatusUnprocessableEntity:   "A field, a query parameter or a header is wrong; field and errors name it.",

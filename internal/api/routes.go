@@ -69,6 +69,7 @@ func routes() []route {
 		{method: get, pattern: "/v1/events", scope: read, handle: (*server).listEvents, about: aboutListEvents},
 		{method: get, pattern: "/v1/events/{id}", scope: read, handle: (*server).getEvent, about: aboutGetEvent},
 		{method: get, pattern: "/v1/events/{id}/deliveries", scope: read, handle: (*server).listEventDeliveries, about: aboutListEventDeliveries},
+		{method: get, pattern: "/v1/stream", scope: read, handle: (*server).stream, about: aboutStream},
 		{method: get, pattern: "/v1/event-types", scope: read, handle: (*server).listEventTypes, about: aboutListEventTypes},
 		{method: get, pattern: "/v1/event-types/{type}", scope: read, handle: (*server).getEventType, about: aboutGetEventType},
 		{method: put, pattern: "/v1/event-types/{type}", scope: admin, handle: (*server).putEventType, about: aboutPutEventType},

@@ -46,7 +46,7 @@ func TestEveryCallExists(t *testing.T) {
 	t.Parallel()
 	want := strings.Fields(`
 		POST/v1/events:events:write POST/v1/events/batch:events:write GET/v1/events:read GET/v1/events/{id}:read
-		GET/v1/events/{id}/deliveries:read GET/v1/event-types:read GET/v1/event-types/{type}:read
+		GET/v1/events/{id}/deliveries:read GET/v1/stream:read GET/v1/event-types:read GET/v1/event-types/{type}:read
 		PUT/v1/event-types/{type}:admin DELETE/v1/event-types/{type}:admin
 		POST/v1/webhooks:admin GET/v1/webhooks:read GET/v1/webhooks/{id}:read PATCH/v1/webhooks/{id}:admin DELETE/v1/webhooks/{id}:admin
 		GET/v1/webhooks/{id}/secret:admin POST/v1/webhooks/{id}/verify:admin POST/v1/webhooks/{id}/test:admin POST/v1/webhooks/{id}/rotate-secret:admin

@@ -23,6 +23,8 @@ type Config struct {
 	Publisher Publisher
 	Webhooks  Webhooks
 	Log       Log
+	Changes   ChangeLog
+	Commits   Commits
 	Replayer  Replayer
 	Previewer Previewer
 	Replays   Replays
@@ -51,6 +53,7 @@ type server struct {
 	openapi    func() ([]byte, error)
 	eventTable fields[cybervault.PublishRequest] // made once: it is read for every event
 	warned     atomic.Int64                      // the second of the last warning that a request could not be served
+	streams    places
 }
 
 // call is one request on its way through a handler.
@@ -80,7 +83,10 @@ func New(config Config) http.Handler {
 	if config.Load == nil {
 		config.Load = &Load{}
 	}
-	s := &server{Config: config, eventTable: eventFields()}
+	s := &server{
+		Config: config, eventTable: eventFields(),
+		streams: places{what: "streams", perWorkspace: MaxWorkspaceStreams, all: MaxStreams},
+	}
 	s.openapi = sync.OnceValues(s.describe)
 
 	mux := http.NewServeMux()

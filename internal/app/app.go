@@ -61,7 +61,8 @@ type App struct {
 	outbound   *outbound.Client
 	resolver   outbound.Resolver // nil: the system's
 	access     *access.Access
-	changes    *observe.Changes
+	changes    *observe.Changes // something that pages show may have changed
+	commits    *observe.Changes // the change log has grown
 	pipeline   *pipeline
 	retention  *retention
 	disk       *diskWatch
@@ -81,7 +82,7 @@ func WithResolver(r outbound.Resolver) Option { return func(a *App) { a.resolver
 // New opens the store, wires the stages and begins to listen; Run must follow.
 // Everything it opened is closed again when it fails.
 func New(ctx context.Context, cfg config.Config, log *slog.Logger, version string, options ...Option) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, changes: &observe.Changes{}}
+	a := &App{cfg: cfg, log: log, changes: &observe.Changes{}, commits: &observe.Changes{}}
 	for _, option := range options {
 		option(a)
 	}
@@ -95,7 +96,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	if a.store, err = store.Open(ctx, store.Config{
-		Path: filepath.Join(cfg.DataDir, DatabaseFile), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Logger: log,
+		Path: filepath.Join(cfg.DataDir, DatabaseFile), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Changed: a.commits.Signal, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
 		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
@@ -237,6 +238,7 @@ func (a *App) Run(ctx context.Context) error {
 	stopSweeping()
 	<-swept
 	a.changes.Close()
+	a.commits.Close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
 	defer cancel()
 	if shut := a.server.Shutdown(drain); shut != nil {

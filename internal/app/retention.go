@@ -22,8 +22,14 @@ const (
 	minRest   = 5 * time.Millisecond
 )
 
+// changesKept is how long the change log is kept at most. Readers that stay away
+// for longer begin anew.
+const changesKept = 7 * 24 * time.Hour
+
 // sweeper removes what is old: the store.
 type sweeper interface {
+	// PruneChanges removes a little of the change log, and says if there is more.
+	PruneChanges(ctx context.Context, before time.Time) (more bool, err error)
 	// Sweep removes a little, from a position on.
 	Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error)
 }
@@ -41,9 +47,6 @@ type retention struct {
 
 // run sweeps until ctx ends.
 func (r *retention) run(ctx context.Context) {
-	if r.keep == 0 {
-		return
-	}
 	var (
 		position cybervault.SweepPosition
 		full     time.Time // when the last full sweep began
@@ -53,12 +56,17 @@ func (r *retention) run(ctx context.Context) {
 			position, full = cybervault.SweepPosition{}, now
 		}
 		var err error
-		position, err = r.sweep(ctx, position)
+		if r.keep > 0 {
+			position, err = r.sweep(ctx, position)
+		}
+		if ctx.Err() == nil && err == nil {
+			err = r.prune(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			r.log.Warn("old events are not removed yet; trying again", slog.Any("error", err))
+			r.log.Warn("what is old is not all removed yet; trying again", slog.Any("error", err))
 		}
 		if !rest(ctx, sweepEvery) {
 			return
@@ -92,6 +100,24 @@ func (r *retention) sweep(ctx context.Context, position cybervault.SweepPosition
 		}
 		if !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
 			return position, nil
+		}
+	}
+}
+
+// prune removes what is old of the change log.
+func (r *retention) prune(ctx context.Context) error {
+	keep := changesKept
+	if r.keep > 0 {
+		keep = min(keep, r.keep)
+	}
+	for {
+		began := r.now()
+		more, err := r.store.PruneChanges(ctx, began.Add(-keep))
+		if err != nil || !more {
+			return err
+		}
+		if !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
+			return nil
 		}
 	}
 }

@@ -20,6 +20,14 @@ type steps struct {
 	times    []time.Time
 	from     []cybervault.SweepPosition
 	expiries []cybervault.Expiry
+	prunes   []time.Time
+}
+
+func (s *steps) PruneChanges(_ context.Context, before time.Time) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prunes = append(s.prunes, before)
+	return len(s.prunes) < 3, nil
 }
 
 func (s *steps) Sweep(_ context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
@@ -87,11 +95,27 @@ func TestRetentionSweeps(t *testing.T) {
 
 func TestRetentionKeepsForEver(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &steps{}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		began := time.Now()
+		go func() {
+			defer close(ended)
+			(&retention{store: store, now: time.Now, log: slog.New(slog.DiscardHandler)}).run(ctx)
+		}()
+		<-time.After(time.Minute)
+		cancel()
+		<-ended
+		if store.calls != 0 {
+			t.Error("swept, though everything is to be kept")
+		}
+		// But for the change log, which is there to be followed.
+		if len(store.prunes) != 3 || !store.prunes[0].Equal(began.Add(-changesKept)) {
+			t.Errorf("the change log was pruned before %v", store.prunes)
+		}
+	})
 	store := &steps{}
-	(&retention{store: store}).run(t.Context())
-	if store.calls != 0 {
-		t.Error("swept, though everything is to be kept")
-	}
 	r := &retention{store: store, keep: time.Hour, now: time.Now, removed: func(int64, int64, int64) {}, log: slog.New(slog.DiscardHandler)}
 	if _, err := r.sweep(t.Context(), cybervault.SweepPosition{}); store.calls != 2 || err == nil {
 		t.Fatalf("%d steps, %v", store.calls, err)
