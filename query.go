@@ -124,12 +124,13 @@ const (
 	ScopeEventsWrite    Scope = "events:write"
 	ScopeTelemetryWrite Scope = "telemetry:write"
 	ScopeRead           Scope = "read"
+	ScopePoll           Scope = "deliveries:poll" // to fetch and acknowledge the deliveries of polled webhooks
 	ScopeAdmin          Scope = "admin"
 )
 
 // Scopes lists every scope.
 func Scopes() []Scope {
-	return []Scope{ScopeEventsWrite, ScopeTelemetryWrite, ScopeRead, ScopeAdmin}
+	return []Scope{ScopeEventsWrite, ScopeTelemetryWrite, ScopeRead, ScopePoll, ScopeAdmin}
 }
 
 // APIKey is a program's credential for one workspace. Only its SHA-256 is kept.

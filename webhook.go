@@ -123,6 +123,12 @@ func (w *Webhook) AttemptsAtOnce() int {
 	return DefaultConcurrency
 }
 
+// Polled reports whether the receiver fetches its deliveries, and none is sent.
+func (w *Webhook) Polled() bool { return w.URL == PollURL }
+
+// InLine reports whether deliveries stand in the order of their sequence numbers.
+func (w *Webhook) InLine() bool { return w.Ordered || w.Polled() }
+
 // Held reports whether deliveries wait for the webhook's verification.
 func (w *Webhook) Held() bool { return w.Verification && w.VerifiedAt.IsZero() }
 
@@ -225,6 +231,11 @@ func (w *Webhook) Check() error {
 	if err := w.Channel.check(); err != nil {
 		return err
 	}
+	if w.Polled() {
+		if err := w.checkPolled(); err != nil {
+			return err
+		}
+	}
 	if err := checkHeaders(w.Headers); err != nil {
 		return err
 	}
@@ -240,6 +251,23 @@ func (w *Webhook) checkAuthorization() error {
 		if strings.EqualFold(h.Name, "Authorization") {
 			return Invalid(`headers["Authorization"]`, "stands beside authentication, which sets this header: remove one of the two")
 		}
+	}
+	return nil
+}
+
+// checkPolled refuses what could only mislead where nothing is sent.
+func (w *Webhook) checkPolled() error {
+	switch {
+	case w.Verification:
+		return Invalid("verification", "is of no use with the URL %q: nothing is sent that could be accepted; switch it off", PollURL)
+	case w.CACertificate != "":
+		return Invalid("ca_certificate", "is of no use with the URL %q: no connection is made; set it to null", PollURL)
+	case w.ClientCertificate != "":
+		return Invalid("client_certificate", "is of no use with the URL %q: no connection is made; set it to null", PollURL)
+	case w.Proxy != "":
+		return Invalid("proxy", "is of no use with the URL %q: no connection is made; set it to null", PollURL)
+	case w.Authentication.Type != "":
+		return Invalid("authentication", "is of no use with the URL %q: nothing is sent that it could authenticate; set it to null", PollURL)
 	}
 	return nil
 }
@@ -278,6 +306,9 @@ func checkURL(raw string) error {
 	}
 	if len(raw) > MaxURLBytes {
 		return Invalid("url", "is %d bytes long, more than %d", len(raw), MaxURLBytes)
+	}
+	if raw == PollURL {
+		return nil
 	}
 	u, err := url.Parse(raw)
 	switch {

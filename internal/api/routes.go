@@ -61,6 +61,7 @@ func routes() []route {
 		write  = cybervault.ScopeEventsWrite
 		ingest = cybervault.ScopeTelemetryWrite
 		read   = cybervault.ScopeRead
+		fetch  = cybervault.ScopePoll
 		admin  = cybervault.ScopeAdmin
 	)
 	all := []route{
@@ -86,6 +87,7 @@ func routes() []route {
 		{method: post, pattern: "/v1/webhooks/{id}/verify", scope: admin, handle: (*server).verifyWebhook, about: aboutVerifyWebhook},
 		{method: post, pattern: "/v1/webhooks/{id}/test", scope: admin, handle: (*server).testWebhook, about: aboutTestWebhook},
 		{method: get, pattern: "/v1/webhooks/{id}/sequence", scope: read, handle: (*server).listSequence, about: aboutListSequence},
+		{method: get, pattern: "/v1/webhooks/{id}/poll", scope: fetch, handle: (*server).poll, about: aboutPoll},
 		{method: post, pattern: "/v1/webhooks/{id}/replay", scope: admin, handle: (*server).replayWebhook, about: aboutReplayWebhook},
 
 		{method: get, pattern: "/v1/deliveries", scope: read, handle: (*server).listDeliveries, about: aboutListDeliveries},

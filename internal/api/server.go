@@ -25,6 +25,7 @@ type Config struct {
 	Log       Log
 	Changes   ChangeLog
 	Commits   Commits
+	Poller    Poller
 	Replayer  Replayer
 	Previewer Previewer
 	Replays   Replays
@@ -54,6 +55,7 @@ type server struct {
 	eventTable fields[cybervault.PublishRequest] // made once: it is read for every event
 	warned     atomic.Int64                      // the second of the last warning that a request could not be served
 	streams    places
+	polls      places
 }
 
 // call is one request on its way through a handler.
@@ -86,6 +88,7 @@ func New(config Config) http.Handler {
 	s := &server{
 		Config: config, eventTable: eventFields(),
 		streams: places{what: "streams", perWorkspace: MaxWorkspaceStreams, all: MaxStreams},
+		polls:   places{what: "polls", perWorkspace: MaxWorkspacePolls, all: MaxPolls},
 	}
 	s.openapi = sync.OnceValues(s.describe)
 

@@ -72,3 +72,26 @@ func (o observer) Recorded(r *cybervault.Result) {
 	o.metrics.Recorded(r)
 	o.changes.Signal()
 }
+
+// poller is router and deliver as the API wants them: what is handed out, with
+// the headers that an attempt would carry.
+type poller struct {
+	router     *router.Router
+	dispatcher *deliver.Dispatcher
+	observer   observer
+}
+
+func (p poller) Poll(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, poll cybervault.Poll) ([]cybervault.Handed, error) {
+	answer, err := p.router.Poll(ctx, ws, id, poll)
+	for _, r := range answer.Acknowledged {
+		p.observer.Recorded(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	handed := make([]cybervault.Handed, len(answer.Deliveries))
+	for i, a := range answer.Deliveries {
+		handed[i] = cybervault.Handed{Assignment: a, Headers: p.dispatcher.Headers(answer.Webhook, a)}
+	}
+	return handed, nil
+}

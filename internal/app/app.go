@@ -126,7 +126,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
 	if a.router, err = router.New(ctx, router.Config{
-		Log: a.store, Webhooks: a.store, Replays: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
+		Log: a.store, Webhooks: a.store, Replays: a.store, Polls: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
 		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
 		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})

@@ -18,7 +18,7 @@ import (
 // other); anything else is for the validator to say.
 type quick struct {
 	types      map[jsonKind]bool // nil for any
-	enum       []string      // nil for no enum
+	enum       []string          // nil for no enum
 	required   []string
 	properties map[string]*quick
 	others     *quick // of properties that are not named; nil for any

@@ -37,6 +37,7 @@ var scopeWords = map[cybervault.Scope]string{
 	cybervault.ScopeEventsWrite:    "Publish events",
 	cybervault.ScopeTelemetryWrite: "Hand in telemetry for the threat engine",
 	cybervault.ScopeRead:           "Read events, deliveries, webhooks and the catalogue",
+	cybervault.ScopePoll:           "Fetch the deliveries of polled webhooks",
 	cybervault.ScopeAdmin:          "Everything: webhooks, secrets and API keys too",
 }
 

@@ -15,8 +15,8 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 	switch {
 	case !ok:
 		return false // deleted: its deliveries are being cancelled in the store
-	case !takes(w) && !a.Test:
-		// Disabled, or to be verified anew: the delivery stays pending and is
+	case w.Polled(), !takes(w) && !a.Test:
+		// Disabled, polled, or to be verified anew: the delivery stays pending and is
 		// claimed again once the webhook takes deliveries.
 		l.putBack(a)
 		return false

@@ -230,9 +230,9 @@ func (l *lane) fetch(c cybervault.Claim) (found finding, err error) {
 	return found, err
 }
 
-// takes reports whether a webhook takes deliveries at the moment. Tests are sent
-// to any.
-func takes(w *cybervault.Webhook) bool { return w.Live() && !w.Held() }
+// takes reports whether a webhook is sent deliveries at the moment. Tests are sent
+// to any but a polled one, which is sent nothing.
+func takes(w *cybervault.Webhook) bool { return w.Live() && !w.Held() && !w.Polled() }
 
 // noteQueue logs when the queue stops answering and when it does again, once
 // for all lanes.

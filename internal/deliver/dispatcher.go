@@ -179,8 +179,12 @@ func (d *Dispatcher) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, b := range backlogs {
-		if _, ok := d.cfg.Webhooks.Lookup(b.Webhook); !ok {
+		w, ok := d.cfg.Webhooks.Lookup(b.Webhook)
+		if !ok {
 			err = errors.Join(err, d.cfg.Webhooks.Orphaned(ctx, b.Webhook))
+			continue
+		}
+		if w.Polled() {
 			continue
 		}
 		if l := d.lane(b.Webhook); l != nil {
@@ -303,6 +307,9 @@ func (d *Dispatcher) Dispatch(assignments []*cybervault.Assignment) {
 // now: some were committed without a place in the window, freed, or the
 // webhook was enabled. The severity is empty where they may be of any.
 func (d *Dispatcher) Wake(webhook cybervault.WebhookID, severity cybervault.Severity) {
+	if w, ok := d.cfg.Webhooks.Lookup(webhook); ok && w.Polled() {
+		return // its receiver comes for them
+	}
 	if l := d.lane(webhook); l != nil {
 		l.wake(severity)
 	}

@@ -7,6 +7,13 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
+// Headers returns what an attempt for a delivery would carry if it were made now,
+// for a receiver that fetches it.
+func (d *Dispatcher) Headers(w *cybervault.Webhook, a *cybervault.Assignment) []cybervault.Header {
+	headers, _ := requestHeaders(w, a, d.cfg.UserAgent, "", d.cfg.Now())
+	return headers
+}
+
 // requestHeaders makes the headers of one attempt, ours first, and names those
 // whose values the log must not show.
 func requestHeaders(w *cybervault.Webhook, a *cybervault.Assignment, userAgent, authorization string, now time.Time) (headers []cybervault.Header, masked []string) {

@@ -51,6 +51,9 @@ func rotateKeys(keys []cybervault.SigningKey, now time.Time, overlap time.Durati
 // destination that cannot be looked up or is refused by now must not keep its
 // owner from disabling it, so each is checked where it is about to be used.
 func (r *Router) checkDestinations(ctx context.Context, w, before *cybervault.Webhook) error {
+	if w.Polled() {
+		return nil // nothing is sent
+	}
 	enabled := w.Live() && !before.Live()
 	rerouted := w.Proxy != before.Proxy
 	if w.Proxy != "" && (rerouted || enabled) {

@@ -49,14 +49,19 @@ func (r *Router) freeHeld(ctx context.Context, id cybervault.WebhookID) {
 	})
 }
 
-// markOrdered has what a webhook holds delivered in order from now on.
-func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID) {
+// markOrdered has what a webhook holds delivered in order from now on. done is
+// called once all of it is in line.
+func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID, done func()) {
 	r.finish(ctx, "deliveries of a webhook that was made ordered are not all in line yet; trying again", id, func(ctx context.Context) error {
-		if w, ok := r.registry.lookup(id); !ok || !w.Ordered {
+		if w, ok := r.registry.lookup(id); !ok || !w.InLine() {
+			done()
 			return nil
 		}
 		_, err := r.cfg.Webhooks.MarkOrdered(ctx, id)
 		r.dispatcher.Wake(id, "")
+		if err == nil {
+			done()
+		}
 		return err
 	})
 }
@@ -64,7 +69,7 @@ func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID) {
 // markForgotten finishes what a server that was killed may have left undone.
 func (r *Router) markForgotten(ctx context.Context, webhooks []*cybervault.Webhook) error {
 	for _, w := range webhooks {
-		if !w.Ordered {
+		if !w.InLine() {
 			continue
 		}
 		if _, err := r.cfg.Webhooks.MarkOrdered(ctx, w.ID); err != nil {

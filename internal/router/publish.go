@@ -200,7 +200,7 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 	view := filterView{event: e, engine: r.cfg.EngineVersion, data: req.Data}
 	for i, w := range webhooks {
 		n := &d.pub.Deliveries[i]
-		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending, Severity: d.severity, Ordered: w.Ordered}
+		*n = cybervault.NewDelivery{ID: cybervault.DeliveryID{UUID: run[1+i]}, Webhook: w.ID, Status: cybervault.DeliveryPending, Severity: d.severity, Ordered: w.InLine()}
 		switch {
 		case e.Test:
 		case !w.Live():
@@ -222,6 +222,9 @@ func (r *Router) draft(ctx context.Context, ws cybervault.WorkspaceID, req *cybe
 				n.Status = cybervault.DeliveryHeld
 				continue
 			}
+		}
+		if w.Polled() {
+			continue // its receiver comes for it
 		}
 		if !r.dispatcher.Admit(w.ID, len(e.Body), d.severity, e.Test) {
 			d.woken = append(d.woken, w.ID)

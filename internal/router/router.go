@@ -91,6 +91,7 @@ type Config struct {
 	Log           Log
 	Webhooks      WebhookStore
 	Replays       ReplayStore
+	Polls         PollStore
 	Catalogue     Catalogue
 	Destinations  Destinations
 	IDs           *cybervault.IDSource
@@ -107,6 +108,7 @@ type Router struct {
 	dispatcher  Dispatcher
 	registry    registry
 	filters     *filters
+	joining     joining
 	replayBegun chan struct{} // wakes the loop that takes the replays' steps
 	changes     sync.Mutex    // held while one webhook's change is stored and made known
 

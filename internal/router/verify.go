@@ -11,6 +11,9 @@ import (
 // VerifyWebhook sends the test payload and returns the attempt. An attempt that
 // succeeded verifies the webhook and frees what was held.
 func (r *Router) VerifyWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Attempt, error) {
+	if w, err := r.Webhook(ctx, ws, id); err == nil && w.Polled() {
+		return nil, cybervault.Errorf(cybervault.CodeConflict, "the webhook %s is polled: nothing is sent to it, so there is nothing to verify", id)
+	}
 	tested, attempt, err := r.awaitTest(ctx, ws, id)
 	if err != nil || !attempt.Succeeded() {
 		return attempt, err

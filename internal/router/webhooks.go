@@ -72,14 +72,20 @@ func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	if w.URL != old.URL || w.CACertificate != old.CACertificate {
 		w.VerifiedAt = time.Time{}
 	}
+	inLine := func() {}
+	joins := w.InLine() && !old.InLine()
+	if joins {
+		inLine = r.joining.begin(id)
+	}
 	if err := r.save(ctx, old, &w); err != nil {
+		inLine()
 		return nil, err
 	}
 	if old.Held() && !w.Held() {
 		r.freeHeld(ctx, id)
 	}
-	if w.Ordered && !old.Ordered {
-		r.markOrdered(ctx, id)
+	if joins {
+		r.markOrdered(ctx, id, inLine)
 	}
 	r.dispatcher.Wake(id, "")
 	return &w, nil

@@ -161,8 +161,8 @@ func (s *Store) orderLater(tx transaction, fresh []newborn) error {
 		}
 		yes, known := ordered[n.delivery.Webhook]
 		if !known {
-			err := tx.query("SELECT ordered FROM webhooks WHERE id = ?"+s.dialect.forShare, []any{n.delivery.Webhook.Key()},
-				func(row []any) { yes = asInt(row[0]) != 0 })
+			err := tx.query("SELECT ordered, url FROM webhooks WHERE id = ?"+s.dialect.forShare, []any{n.delivery.Webhook.Key()},
+				func(row []any) { yes = asInt(row[0]) != 0 || asString(row[1]) == cybervault.PollURL })
 			if err != nil {
 				return err
 			}

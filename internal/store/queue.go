@@ -60,8 +60,11 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	if err != nil {
 		return nil, err
 	}
-	err = tx.each(insertAttempt, len(fenced), func(i int, a []any) []any { return appendAttempt(a, fenced[i].Attempt) }, nil)
-	return answers, err
+	return answers, insertAttempts(tx, fenced)
+}
+
+func insertAttempts(tx transaction, results []*cybervault.Result) error {
+	return tx.each(insertAttempt, len(results), func(i int, a []any) []any { return appendAttempt(a, results[i].Attempt) }, nil)
 }
 
 // appendAttempt appends the arguments of insertAttempt.
