@@ -30,6 +30,7 @@ const (
 	readKey      = "read-key"
 	eventsKey    = "events-key"
 	telemetryKey = "telemetry-key"
+	pollKey      = "poll-key"
 )
 
 var (
@@ -74,6 +75,8 @@ type fakes struct {
 	rate        int
 	asked       [2]int64 // the sequence numbers
 	revoked     atomic.Bool
+	polls       []cybervault.Poll
+	poll        func(cybervault.Poll) ([]cybervault.Handed, error)
 	changeLog
 }
 
@@ -276,7 +279,7 @@ func (f *fakes) Ingest(_ context.Context, w cybervault.WorkspaceID, source strin
 
 func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIKey, error) {
 	scopes := map[string]cybervault.Scope{adminKey: cybervault.ScopeAdmin, readKey: cybervault.ScopeRead,
-		eventsKey: cybervault.ScopeEventsWrite, telemetryKey: cybervault.ScopeTelemetryWrite}
+		eventsKey: cybervault.ScopeEventsWrite, telemetryKey: cybervault.ScopeTelemetryWrite, pollKey: cybervault.ScopePoll}
 	scope, ok := scopes[bearer]
 	if bearer == "key-of-another-workspace" {
 		return &cybervault.APIKey{ID: id[cybervault.APIKeyID](98), Workspace: otherWS, Scopes: cybervault.Scopes()}, nil
@@ -369,7 +372,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Keys: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
