@@ -388,12 +388,13 @@ type desk struct {
 	ws      cybervault.WorkspaceID
 	changed int
 	replays router.ReplayStore
+	line    *line
 	mu      sync.Mutex
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	k := &desk{t: t}
+	k := &desk{t: t, line: &line{}}
 	k.open()
 	return k
 }
@@ -411,7 +412,7 @@ func (k *desk) open() {
 func (k *desk) restart() {
 	k.t.Helper()
 	r, err := router.New(k.t.Context(), router.Config{
-		Log: k.store, Webhooks: k.store, Replays: k.replays, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
+		Log: k.store, Webhooks: k.store, Replays: k.replays, Polls: k.line, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
 		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
