@@ -149,9 +149,8 @@ func (c *client) post(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
+	c.identify(req)
 	req.Header.Set("Accept", "application/json, application/problem+json")
-	req.Header.Set("User-Agent", "cybervault-cli/"+c.version)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -169,13 +168,24 @@ func (c *client) post(ctx context.Context, method, path string, query url.Values
 	case resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusMultipleChoices:
 		return answer, nil
 	}
+	return nil, c.problem(resp, answer)
+}
+
+// identify says who calls.
+func (c *client) identify(req *http.Request) {
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("User-Agent", "cybervault-cli/"+c.version)
+}
+
+// problem is what the server answered instead of what was asked for.
+func (c *client) problem(resp *http.Response, answer []byte) *apiError {
 	problem := &apiError{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
 		_ = json.Unmarshal(answer, problem) // what it holds is a bonus; the status is known
 	} else {
 		problem.Detail = fmt.Sprintf("%s answered %d %s: is that a CyberVault server?", c.base.Host, problem.Status, problem.Title)
 	}
-	return nil, problem
+	return problem
 }
 
 func (c *client) unreachable(err error) error {

@@ -22,7 +22,7 @@ func newEvents(env *Env) *cobra.Command {
 
 	list := eventsList(env, "list")
 	list.RunE = listEvents(env, f, addListFlags(env, list, "event", "since", "until", "q"))
-	cmd.AddCommand(list, eventsGet(env, f), eventsTypes(env, f), eventsPublish(env, f))
+	cmd.AddCommand(list, eventsGet(env, f), eventsTypes(env, f), eventsPublish(env, f), eventsTail(env, f))
 	return cmd
 }
 
