@@ -253,9 +253,9 @@ func byKey[K comparable, T any](ctx context.Context, s *Store, query string, arg
 	return out, readError(rows.Err())
 }
 
-// PruneChanges removes the beginning of the change log, a few hundred rows of
-// what was logged before a moment, and reports whether more of it may be left.
-// The newest row always stays.
+// PruneChanges removes the beginning of the change log, a few hundred rows, and
+// reports whether more may be to remove: the positions after which something was
+// logged before a moment. The newest row always stays.
 func (s *Store) PruneChanges(ctx context.Context, before time.Time) (more bool, err error) {
 	var end int64
 	err = s.w.do(ctx, func(tx transaction) error {
@@ -266,9 +266,8 @@ func (s *Store) PruneChanges(ctx context.Context, before time.Time) (more bool, 
 		// reader's position is left standing with a gap behind it.
 		err := tx.query("SELECT c.id, c.at FROM changes c WHERE "+s.dialect.settled+" ORDER BY c.id LIMIT ?", []any{int64(pruneRows) + 1}, func(row []any) {
 			read++
-			if !young {
-				end = last // all before this one are old, and it is not the last
-				young = asInt(row[1]) >= micros(before)
+			if young = young || asInt(row[1]) >= micros(before); !young {
+				end = last // whoever stands there has not read this one, and it is old
 			}
 			last = asInt(row[0])
 		})
