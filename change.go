@@ -1,5 +1,7 @@
 package cybervault
 
+import "slices"
+
 // ChangeKind says what a change is about.
 type ChangeKind string
 
@@ -38,15 +40,7 @@ func (q *ChangeQuery) Wants(kind ChangeKind) bool {
 	if kind == ChangeEvent && !q.Webhook.IsZero() {
 		return false
 	}
-	if len(q.Kinds) == 0 {
-		return true
-	}
-	for _, k := range q.Kinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
+	return len(q.Kinds) == 0 || slices.Contains(q.Kinds, kind)
 }
 
 // WantsType reports whether the query asks for changes about events of a type.

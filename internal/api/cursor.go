@@ -27,11 +27,11 @@ func decodePosition(s string) (p cybervault.ChangePosition, ok bool) {
 	}
 	var parts [3]uint64
 	for i := range parts {
-		n := 0
-		if parts[i], n = binary.Uvarint(b); n <= 0 || parts[i] > math.MaxInt64 {
+		part, n := binary.Uvarint(b)
+		if n <= 0 || part > math.MaxInt64 {
 			return p, false
 		}
-		b = b[n:]
+		parts[i], b = part, b[n:]
 	}
 	if len(b) > 0 || parts[2] > math.MaxInt32 {
 		return p, false

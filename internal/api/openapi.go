@@ -82,7 +82,7 @@ func securitySchemes() schema {
 	return schema{
 		schemeBearer: schema{
 			"type": "http", "scheme": "bearer",
-			"description": "An API key. It belongs to one workspace and has scopes: events:write, telemetry:write, read, and admin, which includes the others.",
+			"description": "An API key. It belongs to one workspace and has scopes: events:write, telemetry:write, read, deliveries:poll, and admin, which includes the others.",
 		},
 		schemeStandard: schema{
 			"type": "apiKey", "in": "header", "name": "webhook-signature",

@@ -43,7 +43,9 @@ func (f *fakes) pollCount() int {
 
 const pollCall = "GET /v1/webhooks/{id}/poll"
 
-func pollOf(query string) string { return strings.ReplaceAll(pollCall, "{id}", webhook1.String()) + query }
+func pollOf(query string) string {
+	return strings.ReplaceAll(pollCall, "{id}", webhook1.String()) + query
+}
 
 func TestPollHandsOutAndAcknowledges(t *testing.T) {
 	t.Parallel()

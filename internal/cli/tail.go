@@ -83,7 +83,7 @@ func (t *tail) follow(ctx context.Context) error {
 		before := t.last
 		err := t.connect(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // interrupted: that is how it ends
 		}
 		if problem, ok := errors.AsType[*apiError](err); ok && problem.Status < http.StatusInternalServerError {
 			return err // the same again would be refused again

@@ -62,17 +62,7 @@ func (f *fixture) follow(q cybervault.ChangeQuery, want int) []cybervault.Change
 func words(changes []cybervault.Change, pubs ...*cybervault.Publication) string {
 	var out []string
 	for _, c := range changes {
-		word := string(c.Kind) + " "
-		for i, p := range pubs {
-			if c.Event != nil && c.Event.ID == p.Event.ID {
-				word += strconv.Itoa(i)
-			}
-			for k := range p.Deliveries {
-				if c.Delivery != nil && c.Delivery.ID == p.Deliveries[k].ID {
-					word += strconv.Itoa(i) + "." + strconv.Itoa(k)
-				}
-			}
-		}
+		word := string(c.Kind) + " " + place(&c, pubs)
 		if c.Attempt != nil {
 			word += " " + strconv.Itoa(c.Attempt.Number)
 		} else if c.Status != "" {
@@ -81,6 +71,21 @@ func words(changes []cybervault.Change, pubs ...*cybervault.Publication) string 
 		out = append(out, word)
 	}
 	return strings.Join(out, ", ")
+}
+
+// place says which of pubs a change is about.
+func place(c *cybervault.Change, pubs []*cybervault.Publication) string {
+	for i, p := range pubs {
+		if c.Event != nil && c.Event.ID == p.Event.ID {
+			return strconv.Itoa(i)
+		}
+		for k := range p.Deliveries {
+			if c.Delivery != nil && c.Delivery.ID == p.Deliveries[k].ID {
+				return strconv.Itoa(i) + "." + strconv.Itoa(k)
+			}
+		}
+	}
+	return "?"
 }
 
 func (f *fixture) wantWords(got []cybervault.Change, want string, pubs ...*cybervault.Publication) {
