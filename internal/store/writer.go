@@ -17,7 +17,7 @@ import (
 const (
 	maxGroup      = 1000
 	maxGroupBytes = 16 << 20
-	gatherTime    = 1500 * time.Microsecond
+	gatherTime    = 400 * time.Microsecond
 	queueLength   = 4096
 	// retryPause is how long the writer waits before it offers results again to
 	// a database that refused them.
