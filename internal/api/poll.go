@@ -11,7 +11,7 @@ import (
 // Poller hands out the deliveries of polled webhooks.
 type Poller interface {
 	// Poll acknowledges what was handed out up to poll.After, then hands out what
-	// waits, without waiting itself. CodeConflict for a webhook with a URL to send
+	// waits, without waiting itself.
 	// to, CodeGone for an acknowledgement of what is not there.
 	Poll(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, poll cybervault.Poll) ([]cybervault.Handed, error)
 }
@@ -134,14 +134,15 @@ func (f *filters) wait() time.Duration {
 
 func aboutPoll(rt *route) {
 	rt.id, rt.tag, rt.summary = "pollWebhook", tagWebhooks, "Fetch deliveries"
-	rt.doc = "For a receiver without a public address: hands out the deliveries of a webhook whose url is `" + cybervault.PollURL + "`, with the headers and " +
+	rt.doc = "For a receiver without a public address: hands out the deliveries of a webhook that wait, with the headers and " +
 		"the body that an attempt over HTTP would have. A cursor handed back acknowledges all that was handed out with it and before: those deliveries are delivered. " +
-		"What is not acknowledged is handed out again."
+		"What is not acknowledged is handed out again. A webhook whose url is `" + cybervault.PollURL + "` is sent nothing; to one with another URL the deliveries are " +
+		"sent all the same, and whichever comes first ends them."
 	rt.params = []param{
 		{"cursor", "The next_cursor of the answer before, once all of it is handled; empty or left out at first.", schema{"type": "string"}},
 		{"wait", "How long to wait if there is nothing, up to 60s.", schema{"type": "string", "default": "0s", "examples": []string{"30s"}}},
 		limitParam(),
 	}
 	rt.answers = []answer{{status: 200, doc: "What waits.", schema: of[pollJSON]()}}
-	rt.errors = []int{409, 410, 503}
+	rt.errors = []int{410, 503}
 }

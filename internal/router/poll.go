@@ -8,13 +8,14 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// PollStore is where the deliveries of polled webhooks wait: the store.
+// PollStore is where the deliveries wait that receivers fetch: the store. polled
+// says that the webhook has no URL to send to.
 type PollStore interface {
 	// Line lists what waits, the lowest sequence number first.
-	Line(ctx context.Context, webhook cybervault.WebhookID, limit int) ([]*cybervault.Assignment, error)
+	Line(ctx context.Context, webhook cybervault.WebhookID, polled bool, limit int) ([]*cybervault.Assignment, error)
 	// Acknowledge ends what waits up to last as delivered; fresh makes the attempt
 	// of each. CodeGone if the webhook has no such delivery.
-	Acknowledge(ctx context.Context, webhook cybervault.WebhookID, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error)
+	Acknowledge(ctx context.Context, webhook cybervault.WebhookID, polled bool, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error)
 }
 
 // Poll acknowledges what was handed out before, if it is told up to where, then
@@ -28,16 +29,12 @@ func (r *Router) Poll(ctx context.Context, ws cybervault.WorkspaceID, id cyberva
 		return cybervault.PollAnswer{}, err
 	}
 	answer := cybervault.PollAnswer{Webhook: w}
-	if !w.Polled() {
-		return answer, cybervault.Errorf(cybervault.CodeConflict,
-			"the deliveries of this webhook are sent to its URL: to fetch them instead, change its url to %q", cybervault.PollURL)
-	}
 	if r.joining.underWay(id) {
 		return answer, cybervault.Errorf(cybervault.CodeUnavailable, "the webhook has just been switched to polling, and what it holds is being put in line: try again in a moment")
 	}
 	if !poll.After.IsZero() {
 		// What has been said stays said, whoever still listens.
-		answer.Acknowledged, err = r.cfg.Polls.Acknowledge(context.WithoutCancel(ctx), id, poll.After, func() *cybervault.Attempt {
+		answer.Acknowledged, err = r.cfg.Polls.Acknowledge(context.WithoutCancel(ctx), id, w.Polled(), poll.After, func() *cybervault.Attempt {
 			return &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](r.cfg.IDs), StartedAt: r.cfg.Now(), Exchange: cybervault.Exchange{
 				URL: cybervault.PollURL, Status: http.StatusOK, Protocol: cybervault.ProtocolPoll, RemoteAddr: poll.Caller,
 			}}
@@ -52,7 +49,7 @@ func (r *Router) Poll(ctx context.Context, ws cybervault.WorkspaceID, id cyberva
 	if !w.Live() {
 		return answer, nil
 	}
-	answer.Deliveries, err = r.cfg.Polls.Line(ctx, id, poll.Limit)
+	answer.Deliveries, err = r.cfg.Polls.Line(ctx, id, w.Polled(), poll.Limit)
 	return answer, err
 }
 

@@ -16,11 +16,11 @@ type line struct {
 	waits        []*cybervault.Assignment
 }
 
-func (l *line) Line(context.Context, cybervault.WebhookID, int) ([]*cybervault.Assignment, error) {
+func (l *line) Line(context.Context, cybervault.WebhookID, bool, int) ([]*cybervault.Assignment, error) {
 	return l.waits, nil
 }
 
-func (l *line) Acknowledge(_ context.Context, _ cybervault.WebhookID, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error) {
+func (l *line) Acknowledge(_ context.Context, _ cybervault.WebhookID, _ bool, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.acknowledged = append(l.acknowledged, last)
@@ -33,9 +33,10 @@ func TestPollURL(t *testing.T) {
 	t.Parallel()
 	k := newDesk(t)
 	w := k.webhook("*")
-	_, err := k.r.Poll(t.Context(), k.ws, w.ID, cybervault.Poll{Limit: 1})
-	wantCode(t, err, cybervault.CodeConflict, "")
-	_, err = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL), Verification: new(true)})
+	if _, err := k.r.Poll(t.Context(), k.ws, w.ID, cybervault.Poll{Limit: 1}); err != nil {
+		t.Errorf("with a URL: %v", err)
+	}
+	_, err := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL), Verification: new(true)})
 	wantCode(t, err, cybervault.CodeInvalid, "verification")
 	k.update(w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL)})
 	if k.store.marked != 1 {

@@ -7,28 +7,45 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// Deliveries of a polled webhook stand in the index of the ordered ones. What is
+// Deliveries of a polled webhook stand in the index of the ordered ones; those of
+// one with a URL are found in the queue's, and sorted. What is
 // handed out is the front of that line, and nothing is passed over: neither what
-// is held nor what an attempt from before is still under way for. So when a
+// is held nor what an attempt is under way for. So when a
 // delivery is acknowledged, all before it that have not ended were handed out
 // with it or before; later ones always have a greater sequence number.
 
 const (
+	inLine  = "d.ordered = 1 AND d.finished_at = 0"
+	inQueue = "d.status < 2"
+
 	selectLine = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body, d.status, d.lease_token, d.due_at
 FROM deliveries d JOIN events e ON e.id = d.event_id
-WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 ORDER BY d.sequence LIMIT ?`
+WHERE d.webhook_id = ? AND ` + inLine + ` ORDER BY d.sequence LIMIT ?`
+	// The bodies are read of those that are chosen, not of all that are sorted.
+	selectQueued = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body, d.status, d.lease_token, d.due_at
+FROM (SELECT d.* FROM deliveries d WHERE d.webhook_id = ? AND ` + inQueue + ` ORDER BY d.sequence LIMIT ?) d JOIN events e ON e.id = d.event_id
+ORDER BY d.sequence`
 	selectAcknowledged = `SELECT d.id, d.id_rest, d.attempts, d.status FROM deliveries d
-WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 AND d.sequence <= ? ORDER BY d.sequence LIMIT ?`
+WHERE d.webhook_id = ? AND ` + inLine + ` AND d.sequence <= ? ORDER BY d.sequence LIMIT ?`
+	selectAcknowledgedQueued = `SELECT d.id, d.id_rest, d.attempts, d.status FROM deliveries d
+WHERE d.webhook_id = ? AND ` + inQueue + ` AND d.sequence <= ? ORDER BY d.sequence LIMIT ?`
 	finishPolled = `UPDATE deliveries SET status = 2, attempts = ?, due_at = 0, lease_token = 0, finished_at = ?, last_status = ?, last_failure = ''
 WHERE id = ? AND status = 0`
 )
 
-// Line lists the deliveries of a polled webhook that wait, in the order of their
+// Line lists the deliveries of a webhook that wait, in the order of their
 // sequence numbers, from the first on: at most limit, and MaxPollBytes of bodies
 // beyond the first. It ends before one that is held or under an attempt. It
 // changes nothing.
-func (s *Store) Line(ctx context.Context, webhook cybervault.WebhookID, limit int) ([]*cybervault.Assignment, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectLine), webhook.Key(), int64(limit))
+//
+// The webhook is polled, so that all its deliveries stand in line, or else what
+// it has waiting is sorted for each call.
+func (s *Store) Line(ctx context.Context, webhook cybervault.WebhookID, polled bool, limit int) ([]*cybervault.Assignment, error) {
+	query := selectQueued
+	if polled {
+		query = selectLine
+	}
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), webhook.Key(), int64(limit))
 	if err != nil {
 		return nil, readError(err)
 	}
@@ -52,16 +69,16 @@ func (s *Store) Line(ctx context.Context, webhook cybervault.WebhookID, limit in
 	return line, readError(rows.Err())
 }
 
-// Acknowledge ends the deliveries of a polled webhook up to last, and that one,
+// Acknowledge ends the deliveries of a webhook up to last, and that one,
 // as delivered, each with an attempt that fresh makes the rest of, and returns
 // them once that is durable. What has ended already is left alone. CodeGone when
 // the webhook has no such delivery.
-func (s *Store) Acknowledge(ctx context.Context, webhook cybervault.WebhookID, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error) {
+func (s *Store) Acknowledge(ctx context.Context, webhook cybervault.WebhookID, polled bool, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) ([]*cybervault.Result, error) {
 	var all []*cybervault.Result
 	for more := true; more; {
 		var batch []*cybervault.Result
 		err := s.w.do(ctx, func(tx transaction) (err error) {
-			batch, more, err = s.acknowledge(tx, webhook, last, fresh)
+			batch, more, err = s.acknowledge(tx, webhook, polled, last, fresh)
 			return err
 		})
 		if err != nil {
@@ -72,7 +89,7 @@ func (s *Store) Acknowledge(ctx context.Context, webhook cybervault.WebhookID, l
 	return all, nil
 }
 
-func (s *Store) acknowledge(tx transaction, webhook cybervault.WebhookID, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) (ended []*cybervault.Result, more bool, err error) {
+func (s *Store) acknowledge(tx transaction, webhook cybervault.WebhookID, polled bool, last cybervault.DeliveryID, fresh func() *cybervault.Attempt) (ended []*cybervault.Result, more bool, err error) {
 	var upTo int64
 	err = tx.query("SELECT sequence FROM deliveries WHERE id = ? AND id_rest = ? AND webhook_id = ?",
 		[]any{last.Key(), last.Rest(), webhook.Key()}, func(row []any) { upTo = asInt(row[0]) })
@@ -84,7 +101,11 @@ func (s *Store) acknowledge(tx transaction, webhook cybervault.WebhookID, last c
 	}
 	var found []*cybervault.Result
 	read := 0
-	err = tx.query(selectAcknowledged+s.dialect.forUpdate, []any{webhook.Key(), upTo, int64(endBatch)}, func(row []any) {
+	query := selectAcknowledgedQueued
+	if polled {
+		query = selectAcknowledged
+	}
+	err = tx.query(query+s.dialect.forUpdate, []any{webhook.Key(), upTo, int64(endBatch)}, func(row []any) {
 		if read++; asInt(row[3]) != statusPending {
 			return
 		}

@@ -132,9 +132,6 @@ func TestPollInsteadOfAURL(t *testing.T) {
 		receiver := testenv.NewReceiver(t)
 		hook := addWebhook(t, server, receiver, `,"verification":true`)
 		path := "/v1/webhooks/" + hook.ID
-		if status, _ := server.Do(http.MethodGet, path+"/poll", ""); status != http.StatusConflict {
-			t.Errorf("a webhook with a URL was polled: %d", status)
-		}
 		if status, _ := server.Do(http.MethodPatch, path, `{"url":"poll:"}`); status != http.StatusUnprocessableEntity {
 			t.Errorf("settings of no use were taken: %d", status)
 		}

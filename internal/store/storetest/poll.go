@@ -16,6 +16,7 @@ func pollCases() map[string]func(*fixture) {
 		"poll/what an acknowledgement leaves":      pollAcknowledged,
 		"poll/nothing is passed over":              pollStops,
 		"poll/acknowledged twice, and wrongly":     pollRefused,
+		"poll/of a webhook with a URL":             pollOfAURL,
 		"poll/bounded by size":                     pollSize,
 		"poll/replays and what came before":        pollJoined,
 	}
@@ -25,7 +26,7 @@ func polled(w *cybervault.Webhook) { w.URL = cybervault.PollURL }
 
 func (f *fixture) pollLine(w *cybervault.Webhook, limit int) []*cybervault.Assignment {
 	f.Helper()
-	line, err := f.s.Line(f.Context(), w.ID, limit)
+	line, err := f.s.Line(f.Context(), w.ID, w.Polled(), limit)
 	f.must(err)
 	return line
 }
@@ -43,7 +44,7 @@ func (f *fixture) wantLine(w *cybervault.Webhook, limit int, sequences ...int64)
 }
 
 func (f *fixture) acknowledge(w *cybervault.Webhook, last cybervault.DeliveryID) ([]*cybervault.Result, error) {
-	return f.s.Acknowledge(f.Context(), w.ID, last, func() *cybervault.Attempt {
+	return f.s.Acknowledge(f.Context(), w.ID, w.Polled(), last, func() *cybervault.Attempt {
 		return &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](f.ids), StartedAt: f.clock.Now(),
 			Exchange: cybervault.Exchange{URL: cybervault.PollURL, Status: 200, Protocol: cybervault.ProtocolPoll}}
 	})
@@ -125,6 +126,34 @@ func pollStops(f *fixture) {
 	f.wantLine(w, 10, 1)
 	f.clock.Move(time.Hour)
 	f.wantLine(w, 10, 1, 2, 3)
+}
+
+// A webhook with a URL is polled from the queue: in the order of the sequence,
+// whatever the severity, and nothing past what is held or under an attempt.
+func pollOfAURL(f *fixture) {
+	w, other := f.webhook(), f.webhook()
+	low, high := waiting(w), waiting(w)
+	high.Severity = cybervault.SeverityCritical
+	running := f.leased(w)
+	pub := f.publication(event{}, low, high, waiting(other), running, waiting(w))
+	f.publish(pub)
+	f.wantLine(w, 10, 1, 2)
+	f.wantLine(w, 1, 1)
+	results, err := f.acknowledge(w, pub.Deliveries[0].ID)
+	f.must(err)
+	if len(results) != 1 || results[0].Attempt.Delivery != pub.Deliveries[0].ID {
+		f.Errorf("acknowledged %+v", results)
+	}
+	f.must(f.record(f.result(&pub.Deliveries[3], 1, cybervault.DeliveryPending)))
+	f.wantLine(w, 10, 2, 3, 4)
+	if results, err = f.acknowledge(w, pub.Deliveries[4].ID); err != nil || len(results) != 3 {
+		f.Errorf("acknowledged %d, %v", len(results), err)
+	}
+	f.wantLine(w, 10)
+	f.wantLine(other, 10, 1)
+	if got := f.delivery(pub.Deliveries[3].ID); got.Status != cybervault.DeliveryDelivered || got.Attempts != 2 {
+		f.Errorf("tried once, then fetched: %+v", got)
+	}
 }
 
 func pollRefused(f *fixture) {
