@@ -30,6 +30,9 @@ const changesKept = 7 * 24 * time.Hour
 type sweeper interface {
 	// PruneChanges removes a little of the change log, and says if there is more.
 	PruneChanges(ctx context.Context, before time.Time) (more bool, err error)
+	// PruneSpans forgets a little of where removed events lay, of the first type
+	// after one, and says after which to go on, and if there is any.
+	PruneSpans(ctx context.Context, after string) (next string, more bool, err error)
 	// Sweep removes a little, from a position on.
 	Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error)
 }
@@ -113,10 +116,28 @@ func (r *retention) prune(ctx context.Context) error {
 	for {
 		began := r.now()
 		more, err := r.store.PruneChanges(ctx, began.Add(-keep))
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		if !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
+			return nil
+		}
+	}
+	return r.pruneSpans(ctx)
+}
+
+// pruneSpans forgets where events lay that have been removed.
+func (r *retention) pruneSpans(ctx context.Context) error {
+	for after := ""; ; {
+		began := r.now()
+		next, more, err := r.store.PruneSpans(ctx, after)
 		if err != nil || !more {
 			return err
 		}
-		if !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
+		if after = next; !rest(ctx, max(minRest, sweepRest*r.now().Sub(began))) {
 			return nil
 		}
 	}

@@ -21,6 +21,7 @@ type steps struct {
 	from     []cybervault.SweepPosition
 	expiries []cybervault.Expiry
 	prunes   []time.Time
+	spans    []string
 }
 
 func (s *steps) PruneChanges(_ context.Context, before time.Time) (bool, error) {
@@ -28,6 +29,13 @@ func (s *steps) PruneChanges(_ context.Context, before time.Time) (bool, error) 
 	defer s.mu.Unlock()
 	s.prunes = append(s.prunes, before)
 	return len(s.prunes) < 3, nil
+}
+
+func (s *steps) PruneSpans(_ context.Context, after string) (string, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spans = append(s.spans, after)
+	return after + "x", len(s.spans) < 3, nil
 }
 
 func (s *steps) Sweep(_ context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {

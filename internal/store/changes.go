@@ -32,11 +32,13 @@ const (
 // changeList gathers what a transaction changes.
 type changeList struct {
 	packed []byte
-	last   int64 // the row key noted last
+	last   int64      // the row key noted last
+	spans  []typeSpan // where what was written is of which type
 }
 
 func (l *changeList) reset() {
 	l.packed, l.last = append(l.packed[:0], changeFormat), 0
+	l.spans = l.spans[:0]
 }
 
 func (l *changeList) empty() bool { return len(l.packed) <= 1 }

@@ -19,25 +19,43 @@ import (
 //
 //   - what has not been delivered, in the queue's index and in those of the
 //     exceptions, which hold nothing else;
+//   - what is of one event type, in the spans of time that have any (see spans.go);
 //   - what a quiet webhook got, along the chain in which each delivery names the
 //     one before it of its webhook (see sequence.go).
 
 // addFound restricts to ids that can be looked up, where that pays.
-func (s *Store) addFound(ctx context.Context, c *condition, q *cybervault.DeliveryQuery) error {
+//
+// from and order are what to put in front of the tables and of the row key in the
+// order.
+func (s *Store) addFound(ctx context.Context, c *condition, q *cybervault.DeliveryQuery) (from, order string, err error) {
 	living, ended, delivered := splitStatuses(q.Statuses)
 	switch {
-	case !q.Event.IsZero():
-		return nil // that is a look-up already
+	case !q.Event.IsZero(): // that is a look-up already
 	case len(q.Statuses) > 0 && !delivered:
 		c.addNotDelivered(q, living, ended)
-	case !q.Webhook.IsZero() && q.EventType == "" && q.Text == "":
+	case q.EventType != "":
+		from, order = s.spansOf(c, "d.id", q.EventType, pageTop(q.Until, q.Before.Key()))
+	case !q.Webhook.IsZero() && q.Text == "":
 		ids, err := s.quiet(ctx, q)
 		if err != nil || ids == nil {
-			return err
+			return "", "", err
 		}
 		c.addIDs(ids, q, len(q.Statuses) == 0 || slices.Contains(q.Statuses, cybervault.DeliverySkipped))
 	}
-	return nil
+	return from, order, nil
+}
+
+// pageTop is above all row keys of a page that ends at until and before a key;
+// zero is no bound.
+func pageTop(until time.Time, before int64) int64 {
+	top := int64(math.MaxInt64)
+	if !until.IsZero() {
+		top = cybervault.KeyAt(until)
+	}
+	if before != 0 {
+		top = min(top, before)
+	}
+	return top
 }
 
 // splitStatuses tells statuses by the index that has them.
@@ -143,16 +161,13 @@ SELECT id, previous, status FROM chain ORDER BY n`
 // quiet returns the newest ids of a page of a webhook, skipped deliveries left
 // out, or nil where the webhook is too busy for that, or part of its chain is gone.
 func (s *Store) quiet(ctx context.Context, q *cybervault.DeliveryQuery) ([]any, error) {
-	top := int64(math.MaxInt64) // ids are below
-	if !q.Until.IsZero() {
-		top = cybervault.KeyAt(q.Until)
-	}
-	if !q.Before.IsZero() {
-		top = min(top, q.Before.Key())
-	}
+	top := pageTop(q.Until, q.Before.Key())
 	start, err := s.chainStart(ctx, q.Webhook.Key(), top)
-	if err != nil || start == 0 {
+	if err != nil {
 		return nil, err
+	}
+	if start == 0 {
+		return []any{}, nil // it has never got anything
 	}
 	want := pageSize(q.Limit) + 1
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectChain), start, int64(want+quietSteps))
@@ -188,7 +203,7 @@ func (s *Store) quiet(ctx context.Context, q *cybervault.DeliveryQuery) ([]any, 
 }
 
 // chainStart returns a delivery of the webhook that was surely committed after all
-// whose keys are below top, or 0 where none is known.
+// whose keys are below top, or 0 where it has none at all.
 func (s *Store) chainStart(ctx context.Context, webhook, top int64) (start int64, err error) {
 	query := func(text string, args ...any) error {
 		err := s.db.QueryRowContext(ctx, s.dialect.rebind(text), args...).Scan(&start)

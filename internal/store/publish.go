@@ -110,6 +110,9 @@ func (s *Store) apply(tx transaction, group []*operation) (answers []func(), err
 	if err != nil {
 		return nil, err
 	}
+	if err := s.storeSpans(tx); err != nil {
+		return nil, err
+	}
 	return append(answers, recorded...), s.logChanges(tx)
 }
 
@@ -148,6 +151,7 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 			continue
 		}
 		list.event(p.in.Event.ID.Key())
+		list.typed(p.in.Event.Type, p.in.Event.ID.Key())
 		for i := range p.in.Deliveries {
 			fresh = append(fresh, newborn{event: p.in.Event, delivery: &p.in.Deliveries[i]})
 		}
@@ -239,6 +243,7 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 			}
 		}
 		list.delivery(d.ID.Key(), statusCode(d.Status))
+		list.typed(e.Type, d.ID.Key())
 		due := now // not the id's time, which may run ahead of the clock
 		if d.Lease.Token != 0 {
 			due = d.Lease.Until.UnixMicro()

@@ -81,7 +81,8 @@ func (s *Store) Events(ctx context.Context, q cybervault.EventQuery) (cybervault
 		c.add("e.deliveries = 0")
 	}
 	c.addText(s.dialect, q.Text)
-	return list(ctx, s, "SELECT "+eventColumns+" FROM events e WHERE "+c.String()+" ORDER BY e.id DESC LIMIT ?", c.args, q.Limit,
+	from, order := s.spansOf(&c, "e.id", q.Type, pageTop(q.Until, q.Before.Key()))
+	return list(ctx, s, "SELECT "+eventColumns+" FROM "+from+"events e WHERE "+c.String()+" ORDER BY "+order+"e.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Event, error) { return scanEvent(q.Workspace, scan) })
 }
 
@@ -99,7 +100,7 @@ func (s *Store) Event(ctx context.Context, ws cybervault.WorkspaceID, id cyberva
 const deliveryColumns = `d.id, d.id_rest, e.id, e.id_rest, e.type, w.id, w.id_rest, d.sequence, d.status, d.reason, d.attempts, d.due_at, d.lease_token,
 d.finished_at, d.replay_of, COALESCE(r.id_rest, 0), d.test, d.severity, d.last_status, d.last_failure`
 
-const deliveryTables = ` FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id
+const deliveryTables = `deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id
 LEFT JOIN deliveries r ON r.id = d.replay_of AND d.replay_of > 0 WHERE `
 
 func scanDelivery(ws cybervault.WorkspaceID, scan func(...any) error) (*cybervault.Delivery, error) {
@@ -146,10 +147,11 @@ func (s *Store) Deliveries(ctx context.Context, q cybervault.DeliveryQuery) (cyb
 		c.add("d.id < ?", q.Before.Key())
 	}
 	c.addText(s.dialect, q.Text)
-	if err := s.addFound(ctx, &c, &q); err != nil {
+	from, order, err := s.addFound(ctx, &c, &q)
+	if err != nil {
 		return cybervault.Page[*cybervault.Delivery]{}, err
 	}
-	return list(ctx, s, "SELECT "+deliveryColumns+deliveryTables+c.String()+" ORDER BY d.id DESC LIMIT ?", c.args, q.Limit,
+	return list(ctx, s, "SELECT "+deliveryColumns+" FROM "+from+deliveryTables+c.String()+" ORDER BY "+order+"d.id DESC LIMIT ?", c.args, q.Limit,
 		func(scan func(...any) error) (*cybervault.Delivery, error) { return scanDelivery(q.Workspace, scan) })
 }
 
@@ -188,7 +190,7 @@ func (s *Store) addEvent(ctx context.Context, c *condition, ws cybervault.Worksp
 
 // Delivery returns one delivery, or CodeNotFound.
 func (s *Store) Delivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error) {
-	row := s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT "+deliveryColumns+deliveryTables+"d.id = ? AND d.id_rest = ? AND d.workspace_id = ?"),
+	row := s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT "+deliveryColumns+" FROM "+deliveryTables+"d.id = ? AND d.id_rest = ? AND d.workspace_id = ?"),
 		id.Key(), id.Rest(), ws.Key())
 	d, err := scanDelivery(ws, row.Scan)
 	if errors.Is(err, sql.ErrNoRows) {

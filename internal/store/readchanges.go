@@ -195,7 +195,7 @@ func (s *Store) changedDeliveries(ctx context.Context, q *cybervault.ChangeQuery
 	if args == nil {
 		return map[int64]*cybervault.Delivery{}, nil
 	}
-	return byKey(ctx, s, "SELECT "+deliveryColumns+deliveryTables+"d.id IN "+in+" AND d.workspace_id = ?", append(args, q.Workspace.Key()),
+	return byKey(ctx, s, "SELECT "+deliveryColumns+" FROM "+deliveryTables+"d.id IN "+in+" AND d.workspace_id = ?", append(args, q.Workspace.Key()),
 		func(scan func(...any) error) (int64, *cybervault.Delivery, error) {
 			d, err := scanDelivery(q.Workspace, scan)
 			if err != nil {

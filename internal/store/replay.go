@@ -160,7 +160,7 @@ func (s *Store) MatchReplay(ctx context.Context, r *cybervault.Replay) (matched 
 	if err != nil || matched == 0 {
 		return 0, nil, readError(err)
 	}
-	page, err := list(ctx, s, "SELECT "+deliveryColumns+deliveryTables+c.String()+" ORDER BY d.id LIMIT ?", c.args, cybervault.ReplaySample,
+	page, err := list(ctx, s, "SELECT "+deliveryColumns+" FROM "+deliveryTables+c.String()+" ORDER BY d.id LIMIT ?", c.args, cybervault.ReplaySample,
 		func(scan func(...any) error) (*cybervault.Delivery, error) { return scanDelivery(r.Workspace, scan) })
 	return matched, page.Rows, err
 }
@@ -217,14 +217,14 @@ func (s *Store) StepReplay(ctx context.Context, r *cybervault.Replay, limit int,
 // left out.
 func (s *Store) bearReplays(tx transaction, r *cybervault.Replay, keys []int64, birth func() cybervault.NewDelivery) ([]newborn, error) {
 	var fresh []newborn
-	err := tx.eachRow("SELECT d.id, d.id_rest, e.id, e.id_rest, d.severity FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?"+s.dialect.forShare, len(keys),
+	err := tx.eachRow("SELECT d.id, d.id_rest, e.id, e.id_rest, d.severity, e.type FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ?"+s.dialect.forShare, len(keys),
 		func(i int, a []any) []any { return append(a, keys[i]) },
 		func(_ int, row []any) {
 			d := birth()
 			d.Webhook, d.ReplayOf = r.Webhook, cybervault.MakeID[cybervault.DeliveryID](asInt(row[0]), asInt(row[1]))
 			d.Severity = severityOf(asInt(row[4]))
 			fresh = append(fresh, newborn{later: true, delivery: &d,
-				event: &cybervault.Event{ID: cybervault.MakeID[cybervault.EventID](asInt(row[2]), asInt(row[3])), Workspace: r.Workspace}})
+				event: &cybervault.Event{ID: cybervault.MakeID[cybervault.EventID](asInt(row[2]), asInt(row[3])), Workspace: r.Workspace, Type: asString(row[5])}})
 		})
 	return fresh, err
 }

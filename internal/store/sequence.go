@@ -86,7 +86,7 @@ SELECT delivery_id FROM webhook_sequence_marks WHERE webhook_id = ? AND sequence
 UNION ALL SELECT last_delivery FROM webhook_sequences WHERE webhook_id = ? AND last < ?) m JOIN deliveries d ON d.id = m.delivery_id
 UNION
 SELECT d.id, d.sequence, d.previous FROM walk w JOIN deliveries d ON d.id = w.previous WHERE w.sequence > ?)
-SELECT ` + deliveryColumns + deliveryTables + `d.id IN (SELECT id FROM walk WHERE sequence >= ? AND sequence <= ?) ORDER BY d.sequence`
+SELECT ` + deliveryColumns + ` FROM ` + deliveryTables + `d.id IN (SELECT id FROM walk WHERE sequence >= ? AND sequence <= ?) ORDER BY d.sequence`
 
 // Sequence tells which deliveries have the sequence numbers of a webhook
 // between from and to, both included, at most MaxSequencePage of them. With to 0

@@ -50,6 +50,7 @@ type Store struct {
 	db      *sql.DB // the pool for reads
 	w       *writer
 	seal    *sealer
+	spans   knownSpans
 	now     func() time.Time
 	log     *slog.Logger
 	changed func()

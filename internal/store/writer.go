@@ -306,10 +306,11 @@ func (w *writer) gather(patience time.Duration) (group []*operation, open bool) 
 func (w *writer) commit(s session, group []*operation) (kept []*operation, trouble error) {
 	var answers []func()
 	var changed bool
+	var spans []typeSpan
 	err := s.transact(func(tx transaction) error {
 		var err error
 		answers, err = w.store.apply(tx, group)
-		changed = !tx.noted().empty()
+		changed, spans = !tx.noted().empty(), tx.noted().spans
 		return err
 	})
 	switch {
@@ -319,6 +320,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		if w.troubled.CompareAndSwap(true, false) {
 			w.store.log.Info("the database takes writes again")
 		}
+		w.store.spans.committed(spans)
 		for _, answer := range answers {
 			answer()
 		}

@@ -343,7 +343,7 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		{selectUnmarked, 5, []string{queue + " (webhook_id=? AND status=? AND severity=? AND due_at>?)"}},
 		{freeLeases, 1, []string{queue}},
 		{selectByIdempotencyKey, 2, []string{"events_idempotency (workspace_id=? AND idempotency_key=?)"}},
-		{"SELECT " + deliveryColumns + deliveryTables + "d.workspace_id = ? AND d.status > 2 AND d.status = ? ORDER BY d.id DESC LIMIT ?", 3, []string{"deliveries_exceptions (status=?"}},
+		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + "d.workspace_id = ? AND d.status > 2 AND d.status = ? ORDER BY d.id DESC LIMIT ?", 3, []string{"deliveries_exceptions (status=?"}},
 	} {
 		plan := queryPlan(t, s, c.query, c.args)
 		if slices.ContainsFunc(plan, func(step string) bool { return strings.Contains(step, "TEMP B-TREE") }) {
