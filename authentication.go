@@ -61,7 +61,7 @@ func (a *Authentication) Same(b *Authentication) bool {
 const Masked = "***"
 
 // Keeping returns a with the secret of stored where a has none, or a mask, and
-// both are of one type; and with the default where it leaves a choice open.
+// both are of one type (for OAuth 2, of one client at one endpoint); and with the default where it leaves a choice open.
 func (a *Authentication) Keeping(stored *Authentication) Authentication {
 	kept, secrets := *a, Authentication{}
 	if a.Type == stored.Type {
@@ -78,12 +78,24 @@ func (a *Authentication) Keeping(stored *Authentication) Authentication {
 	case AuthenticationBearer:
 		keep(&kept.Token, secrets.Token)
 	case AuthenticationOAuth2:
-		keep(&kept.ClientSecret, secrets.ClientSecret)
+		// Another endpoint, or another client, has no right to this one's secret.
+		if sameOrigin(a.TokenURL, stored.TokenURL) && a.ClientID == stored.ClientID {
+			keep(&kept.ClientSecret, secrets.ClientSecret)
+		} else if kept.ClientSecret == Masked {
+			kept.ClientSecret = ""
+		}
 		if kept.ClientAuthentication == "" {
 			kept.ClientAuthentication = ClientBasic
 		}
 	}
 	return kept
+}
+
+// sameOrigin reports whether two URLs lead to one scheme, host and port.
+func sameOrigin(a, b string) bool {
+	u, err := url.Parse(a)
+	v, other := url.Parse(b)
+	return err == nil && other == nil && u.Scheme == v.Scheme && u.Host == v.Host
 }
 
 // Header is the value of Authorization; ok is false for OAuth 2, whose token has

@@ -76,11 +76,19 @@ func TestAuthenticationKeepsItsSecret(t *testing.T) {
 	stored := oauth2(nil)
 	for _, given := range []string{"", cybervault.Masked} {
 		change := oauth2(func(a *cybervault.Authentication) {
-			a.ClientSecret, a.ClientID, a.ClientAuthentication = given, "other", ""
+			a.ClientSecret, a.Scopes, a.ClientAuthentication = given, []string{"other"}, ""
 		})
 		kept := change.Keeping(&stored)
-		if kept.ClientSecret != "hunter2" || kept.ClientID != "other" || kept.ClientAuthentication != cybervault.ClientBasic {
+		if kept.ClientSecret != "hunter2" || kept.Scopes[0] != "other" || kept.ClientAuthentication != cybervault.ClientBasic {
 			t.Errorf("kept %+v", kept)
+		}
+		for _, other := range []func(*cybervault.Authentication){
+			func(a *cybervault.Authentication) { a.ClientSecret, a.ClientID = given, "other" },
+			func(a *cybervault.Authentication) { a.ClientSecret, a.TokenURL = given, "https://other.example/token" },
+		} {
+			if change := oauth2(other); change.Keeping(&stored).ClientSecret != "" {
+				t.Error("the secret went to another client or endpoint")
+			}
 		}
 		basic := cybervault.Authentication{Type: cybervault.AuthenticationBasic, Username: "u", Password: given}
 		if kept := basic.Keeping(&stored); kept.Password != "" || kept.ClientSecret != "" {

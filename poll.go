@@ -20,6 +20,7 @@ type Poll struct {
 	After  DeliveryID // the last one that was handed out and is acknowledged, with all before it; zero: none
 	Limit  int        // 1 to MaxPageSize
 	Caller string     // the address that it comes from, for the log
+	Admin  bool       // the caller may poll webhooks that have a URL too
 }
 
 // PollAnswer is what a poll hands out, and what it acknowledged.

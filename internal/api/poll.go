@@ -11,18 +11,19 @@ import (
 // Poller hands out the deliveries of polled webhooks.
 type Poller interface {
 	// Poll acknowledges what was handed out up to poll.After, then hands out what
-	// waits, without waiting itself.
-	// to, CodeGone for an acknowledgement of what is not there.
+	// waits, without waiting itself. CodeForbidden for a webhook that takes an
+	// admin, CodeGone for an acknowledgement of what is not there.
 	Poll(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, poll cybervault.Poll) ([]cybervault.Handed, error)
 }
 
 // Bounds of polls that wait.
 const (
-	MaxPolls          = 5000
+	MaxPolls          = 2000 // with the streams, well below the calls that are served at once
 	MaxWorkspacePolls = 1000
 
 	// pollLook is how often a poll that waits looks when this node commits nothing,
-	// pollGap the least time between two looks.
+	// pollGap the least time between two looks; it rests four times as long as a
+	// look took.
 	pollLook = time.Second
 	pollGap  = 50 * time.Millisecond
 )
@@ -46,7 +47,7 @@ func (s *server) poll(c *call) error {
 	}
 	f := &filters{query: c.query}
 	walk := list{name: "poll " + id.String(), workspace: c.workspace()}
-	poll := cybervault.Poll{Limit: f.limit(), Caller: c.r.RemoteAddr}
+	poll := cybervault.Poll{Limit: f.limit(), Caller: c.r.RemoteAddr, Admin: c.key.Allows(cybervault.ScopeAdmin)}
 	wait := f.wait()
 	cursor := c.query.Get("cursor")                    // an empty one is none, as in a loop's first call
 	if cursor != "" && c.r.Method != http.MethodHead { // which must change nothing
@@ -110,11 +111,12 @@ func (s *server) await(c *call, id cybervault.WebhookID, poll cybervault.Poll, w
 		if !pending || !ready {
 			continue
 		}
+		began := s.Now()
 		if handed, err := s.Poller.Poll(c.ctx(), c.workspace(), id, poll); err != nil || len(handed) > 0 {
 			return handed, err
 		}
 		pending, ready = false, false
-		gap.Reset(pollGap)
+		gap.Reset(max(pollGap, 4*s.Now().Sub(began)))
 	}
 }
 

@@ -35,10 +35,10 @@ func TestAuthenticationInTheForm(t *testing.T) {
 	s.get(path).want(t, 200, "OAuth 2 as soc, tokens from https://id.example.com/token", "http://user:***@proxy.example.com:3128", "whpk_").without(t, "hunter2", "whsk_")
 	s.get(path+"/edit").want(t, 200, `id="advanced" open`, `value="oauth2" selected`, `value="a b"`, `value="http://user:***@proxy.example.com:3128"`, "Empty: the one there is stays.").without(t, "hunter2")
 
-	s.post(path+"/edit", form("auth_type", "oauth2", "auth_token_url", want.TokenURL, "auth_client_id", "other", "auth_client_authentication", "body",
+	s.post(path+"/edit", form("auth_type", "oauth2", "auth_token_url", want.TokenURL+"/v2", "auth_client_id", "soc", "auth_client_authentication", "body",
 		"proxy", "http://user:***@proxy.example.com:3128")).leadsTo(t, path+"?done=saved")
 	now := s.hooks()[0]
-	if a := now.Authentication; a.ClientSecret != "hunter2" || a.ClientID != "other" || a.ClientAuthentication != cybervault.ClientBody || now.Proxy != w.Proxy || now.PublicKey() != "" {
+	if a := now.Authentication; a.ClientSecret != "hunter2" || a.TokenURL != want.TokenURL+"/v2" || a.ClientAuthentication != cybervault.ClientBody || now.Proxy != w.Proxy || now.PublicKey() != "" {
 		t.Errorf("it was saved as %+v", now.Channel)
 	}
 	for field, bad := range map[string]struct {

@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,8 +58,14 @@ func TestHeadersForAPoll(t *testing.T) {
 		now, _ := w.hooks.Lookup(hook.ID)
 		r := w.queue.get(id)
 		headers := w.d.Headers(now, &r.assignment)
-		if len(headers) != len(sent.headers) {
+		// The static header is for the receiver at the URL alone.
+		if len(headers) != len(sent.headers)-1 || slices.ContainsFunc(headers, func(h cybervault.Header) bool { return h.Name == "X-Team" }) {
 			t.Errorf("%d headers, an attempt has %d", len(headers), len(sent.headers))
+		}
+		polled := *now
+		polled.URL = cybervault.PollURL
+		if headers := w.d.Headers(&polled, &r.assignment); len(headers) != len(sent.headers) {
+			t.Errorf("%d headers for a polled webhook, want all %d", len(headers), len(sent.headers))
 		}
 		for _, h := range headers {
 			if sent.headers[h.Name] != h.Value {

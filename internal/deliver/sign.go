@@ -10,6 +10,12 @@ import (
 // Headers returns what an attempt for a delivery would carry if it were made now,
 // for a receiver that fetches it.
 func (d *Dispatcher) Headers(w *cybervault.Webhook, a *cybervault.Assignment) []cybervault.Header {
+	if !w.Polled() && len(w.Headers) > 0 {
+		// They are for the receiver at the URL, and may be its credentials.
+		bare := *w
+		bare.Headers = nil
+		w = &bare
+	}
 	headers, _ := requestHeaders(w, a, d.cfg.UserAgent, "", d.cfg.Now())
 	return headers
 }

@@ -18,12 +18,12 @@ func TestAuthenticationIsKept(t *testing.T) {
 	w := k.webhook("*")
 	k.update(w.ID, cybervault.WebhookChange{Authentication: oauth2()})
 	change := oauth2()
-	change.ClientID, change.ClientSecret = "other", ""
+	change.TokenURL, change.ClientSecret = "https://id.example/v2/token", ""
 	k.update(w.ID, cybervault.WebhookChange{Authentication: change})
 	k.update(w.ID, cybervault.WebhookChange{Description: new("it stays")})
 	now, _ := k.r.Lookup(w.ID)
 	want := *oauth2()
-	want.ClientID, want.ClientAuthentication = "other", cybervault.ClientBasic
+	want.TokenURL, want.ClientAuthentication = "https://id.example/v2/token", cybervault.ClientBasic
 	if !now.Authentication.Same(&want) {
 		t.Errorf("it is %+v", now.Authentication)
 	}

@@ -21,16 +21,23 @@ type PollStore interface {
 // Poll acknowledges what was handed out before, if it is told up to where, then
 // hands out what waits. Nothing is handed out while the webhook is disabled.
 //
-// Errors: CodeNotFound, CodeConflict (the webhook has a URL that its deliveries
-// are sent to), CodeGone (what is to be acknowledged is not there), CodeUnavailable.
+// That takes an admin: a key for polling is in the hands of one receiver, and the
+// deliveries of another are not its own.
+//
+// Errors: CodeNotFound, CodeForbidden, CodeGone (what is to be acknowledged is not
+// there), CodeUnavailable.
 func (r *Router) Poll(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, poll cybervault.Poll) (cybervault.PollAnswer, error) {
 	w, err := r.Webhook(ctx, ws, id)
 	if err != nil {
 		return cybervault.PollAnswer{}, err
 	}
 	answer := cybervault.PollAnswer{Webhook: w}
+	if !w.Polled() && !poll.Admin {
+		return answer, cybervault.Errorf(cybervault.CodeForbidden,
+			"the deliveries of this webhook are sent to its URL: polling it takes the scope %q; a receiver of its own has a webhook with the url %q", cybervault.ScopeAdmin, cybervault.PollURL)
+	}
 	if r.joining.underWay(id) {
-		return answer, cybervault.Errorf(cybervault.CodeUnavailable, "the webhook has just been switched to polling, and what it holds is being put in line: try again in a moment")
+		return answer, cybervault.Errorf(cybervault.CodeUnavailable, "what the webhook holds is being put in line after a change: try again in a moment")
 	}
 	if !poll.After.IsZero() {
 		// What has been said stays said, whoever still listens.
@@ -44,6 +51,11 @@ func (r *Router) Poll(ctx context.Context, ws cybervault.WorkspaceID, id cyberva
 		}
 		if len(answer.Acknowledged) > 0 {
 			r.changed()
+		}
+		if !w.Polled() {
+			for _, ended := range answer.Acknowledged { // its lane may have claimed it meanwhile
+				r.dispatcher.Drop(id, ended.Attempt.Delivery)
+			}
 		}
 	}
 	if !w.Live() {

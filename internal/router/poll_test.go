@@ -33,10 +33,14 @@ func TestPollURL(t *testing.T) {
 	t.Parallel()
 	k := newDesk(t)
 	w := k.webhook("*")
-	if _, err := k.r.Poll(t.Context(), k.ws, w.ID, cybervault.Poll{Limit: 1}); err != nil {
-		t.Errorf("with a URL: %v", err)
+	_, err := k.r.Poll(t.Context(), k.ws, w.ID, cybervault.Poll{Limit: 1})
+	wantCode(t, err, cybervault.CodeForbidden, "")
+	after := cybervault.NewID[cybervault.DeliveryID](k.ids)
+	answer, err := k.r.Poll(t.Context(), k.ws, w.ID, cybervault.Poll{Limit: 1, Admin: true, After: after})
+	if err != nil || len(answer.Acknowledged) != 1 || len(k.d.dropped) != 1 {
+		t.Errorf("with a URL, by an admin: %+v, %v, dropped %v", answer, err, k.d.dropped)
 	}
-	_, err := k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL), Verification: new(true)})
+	_, err = k.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL), Verification: new(true)})
 	wantCode(t, err, cybervault.CodeInvalid, "verification")
 	k.update(w.ID, cybervault.WebhookChange{URL: new(cybervault.PollURL)})
 	if k.store.marked != 1 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cybervault/cybervault"
 )
@@ -149,10 +151,20 @@ func (s *Store) CheckDisk() Disk {
 	return s.disk.look()
 }
 
+// reusablePatience is how long the question may wait for a reader.
+const reusablePatience = 100 * time.Millisecond
+
 // reusable returns the bytes that the database's file has room for inside.
 func (s *Store) reusable() int64 {
 	var pages, size int64
-	if s.db == nil || s.db.QueryRow("PRAGMA freelist_count").Scan(&pages) != nil || s.db.QueryRow("PRAGMA page_size").Scan(&size) != nil { //nolint:noctx // reads one page
+	if s.db == nil {
+		return 0
+	}
+	// The writer may be the one that asks: it does not wait for the readers that
+	// long searches hold. Unknown is none.
+	ctx, cancel := context.WithTimeout(context.Background(), reusablePatience)
+	defer cancel()
+	if s.db.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&pages) != nil || s.db.QueryRowContext(ctx, "PRAGMA page_size").Scan(&size) != nil {
 		return 0
 	}
 	return pages * size

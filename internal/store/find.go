@@ -101,6 +101,7 @@ func (c *condition) addNotDelivered(q *cybervault.DeliveryQuery, living, ended [
 	for _, status := range ended {
 		var part condition
 		part.add("q.status > 2 AND q.status = ?", status)
+		part.add("q.workspace_id = ?", q.Workspace.Key())
 		part.addPage(q)
 		add(part, " ORDER BY q.id DESC")
 	}
@@ -122,18 +123,25 @@ func (c *condition) addPage(q *cybervault.DeliveryQuery) {
 // addIDs restricts to deliveries that were looked up and, since no chain has
 // them, to those that the webhook skipped.
 func (c *condition) addIDs(ids []any, q *cybervault.DeliveryQuery, skipped bool) {
-	text, args := "1 = 0", []any(nil)
+	// One list of ids, not two conditions joined by OR, for which SQLite would walk
+	// the log.
+	var parts []string
+	var args []any
 	if len(ids) > 0 {
-		text, args = "d.id IN ("+questionMarks(len(ids))+")", ids
+		parts, args = append(parts, "SELECT id FROM deliveries WHERE id IN ("+questionMarks(len(ids))+")"), ids
 	}
 	if skipped {
 		var part condition
 		part.add("q.status > 2 AND q.status = ?", statusCode(cybervault.DeliverySkipped))
 		part.addPage(q)
-		text += " OR d.id IN (SELECT id FROM (SELECT q.id FROM deliveries q WHERE " + part.String() + " ORDER BY q.id DESC LIMIT ?) found)"
+		parts = append(parts, "SELECT id FROM (SELECT q.id FROM deliveries q WHERE "+part.String()+" ORDER BY q.id DESC LIMIT ?) found")
 		args = append(append(args, part.args...), int64(pageSize(q.Limit))+1)
 	}
-	c.add("("+text+")", args...)
+	if len(parts) == 0 {
+		c.add("1 = 0")
+		return
+	}
+	c.add("d.id IN ("+strings.Join(parts, " UNION ALL ")+")", args...)
 }
 
 func questionMarks(n int) string { return "?" + strings.Repeat(", ?", n-1) }
@@ -188,9 +196,12 @@ func (s *Store) quiet(ctx context.Context, q *cybervault.DeliveryQuery) ([]any, 
 	if err := rows.Err(); err != nil {
 		return nil, readError(err)
 	}
+	if id == 0 {
+		return nil, nil // the retention has removed where the chain begins
+	}
 	slices.Sort(ids)
 	slices.Reverse(ids)
-	complete := id != 0 && previous == 0 || id+outOfOrder < cybervault.KeyAt(q.Since) ||
+	complete := previous == 0 || id+outOfOrder < cybervault.KeyAt(q.Since) ||
 		len(ids) >= want && id+outOfOrder < ids[want-1]
 	if !complete {
 		return nil, nil

@@ -45,6 +45,8 @@ func (s *Store) Line(ctx context.Context, webhook cybervault.WebhookID, polled b
 	if polled {
 		query = selectLine
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), webhook.Key(), int64(limit))
 	if err != nil {
 		return nil, readError(err)

@@ -2,7 +2,8 @@ package store
 
 import (
 	"errors"
-	"strconv"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // The write-ahead log. Each commit that finds 8192 pages in it (32 MiB) carries
@@ -30,19 +31,16 @@ func (s *sqliteSession) tend(idle bool) error {
 	case !idle || size == 0:
 		return nil
 	}
-	if err := s.pragma("busy_timeout", strconv.Itoa(logPatience)); err != nil {
-		return err
-	}
+	// Not by PRAGMA busy_timeout: SQLite carries that out as it prepares it, and a
+	// statement is prepared once.
+	sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, logPatience)
+	defer sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, busyTimeout)
 	var busy int64
 	err := s.query("PRAGMA wal_checkpoint("+mode+")", nil, func(row []any) { busy = asInt(row[0]) })
 	if err == nil && busy != 0 && mode != "PASSIVE" {
 		err = errLogBusy
 	}
-	return errors.Join(err, s.pragma("busy_timeout", strconv.Itoa(busyTimeout)))
+	return err
 }
 
 var errLogBusy = errors.New("a reader still needs the write-ahead log")
-
-func (s *sqliteSession) pragma(name, value string) error {
-	return s.query("PRAGMA "+name+"("+value+")", nil, func([]any) {})
-}

@@ -344,6 +344,9 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		{freeLeases, 1, []string{queue}},
 		{selectByIdempotencyKey, 2, []string{"events_idempotency (workspace_id=? AND idempotency_key=?)"}},
 		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + "d.workspace_id = ? AND d.status > 2 AND d.status = ? ORDER BY d.id DESC LIMIT ?", 3, []string{"deliveries_exceptions (status=?"}},
+		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + nothingOfAWebhook(), 4, []string{"SEARCH d USING INTEGER PRIMARY KEY (rowid=?)", "deliveries_webhook_exceptions (webhook_id=? AND status=?"}},
+		{"SELECT " + eventColumns + " FROM type_spans s CROSS JOIN events e WHERE s.type = ? AND e.id >= (s.span << 27) AND e.id < ((s.span + 1) << 27) ORDER BY s.span DESC, e.id DESC LIMIT ?", 2,
+			[]string{"SEARCH s USING PRIMARY KEY (type=?)", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"}},
 	} {
 		plan := queryPlan(t, s, c.query, c.args)
 		if slices.ContainsFunc(plan, func(step string) bool { return strings.Contains(step, "TEMP B-TREE") }) {
@@ -355,6 +358,14 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// nothingOfAWebhook is the end of the query for a page of a webhook that has got
+// nothing but what it skipped.
+func nothingOfAWebhook() string {
+	var c condition
+	c.addIDs(nil, &cybervault.DeliveryQuery{Webhook: cybervault.WebhookID{UUID: cybervault.UUID{1}}}, true)
+	return c.String() + " ORDER BY d.id DESC LIMIT ?"
 }
 
 func queryPlan(t *testing.T, s *Store, query string, args int) (plan []string) {

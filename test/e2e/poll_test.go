@@ -137,7 +137,7 @@ func TestPollInsteadOfAURL(t *testing.T) {
 		}
 		call[struct{}](t, server, http.StatusOK, http.MethodPatch, path, `{"url":"poll:","verification":false,"ca_certificate":null}`)
 		call[struct{}](t, server, http.StatusAccepted, http.MethodPost, "/v1/events", threat)
-		if p := call[polled](t, server, http.StatusOK, http.MethodGet, path+"/poll", ""); len(p.Data) == 0 {
+		if p := call[polled](t, server, http.StatusOK, http.MethodGet, path+"/poll?wait=10s", ""); len(p.Data) == 0 { // once the test payload has been answered
 			t.Error("nothing is handed out")
 		}
 		ca, err := json.Marshal(map[string]any{"url": receiver.URL + "/hook", "ca_certificate": receiver.CAPEM})

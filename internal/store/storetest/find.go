@@ -10,6 +10,19 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
+// What is left of a webhook is found after the retention has removed its newest.
+func deliveriesLeftBehind(f *fixture) {
+	w := f.webhook()
+	dead := f.finish(w, cybervault.DeliveryDeadLetter)
+	f.clock.Move(20 * 24 * time.Hour)
+	f.finish(w, cybervault.DeliveryDelivered)
+	f.clock.Move(40 * 24 * time.Hour)
+	f.sweep()
+	for _, since := range []time.Time{{}, start.Add(-time.Hour)} {
+		f.wantDeliveries(cybervault.DeliveryQuery{Webhook: w.ID, Since: since}, []cybervault.DeliveryID{dead.Deliveries[0].ID}, 0)
+	}
+}
+
 // deliveriesHoweverFound holds the ways a page is looked up against the plain
 // one: whatever is asked for is what the whole log has of it, page by page.
 func deliveriesHoweverFound(f *fixture) {

@@ -246,6 +246,7 @@ func deliveryListCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
 		"deliveries/every filter":           deliveryFilters,
 		"deliveries/however they are found": deliveriesHoweverFound,
+		"deliveries/left by the retention":  deliveriesLeftBehind,
 		"deliveries/of an event":            deliveriesOfEvent,
 		"deliveries/paging while rows come": deliveriesPaging,
 		"deliveries/strangers see none":     deliveriesForeign,
