@@ -23,7 +23,7 @@ FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.webhook_id = ? AND ` + inLine + ` ORDER BY d.sequence LIMIT ?`
 	// The bodies are read of those that are chosen, not of all that are sorted.
 	selectQueued = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, e.id, e.id_rest, e.type, e.body, d.status, d.lease_token, d.due_at
-FROM (SELECT d.* FROM deliveries d WHERE d.webhook_id = ? AND ` + inQueue + ` ORDER BY d.sequence LIMIT ?) d JOIN events e ON e.id = d.event_id
+FROM (SELECT d.id, d.id_rest, d.event_id, d.sequence, d.attempts, d.test, d.status, d.lease_token, d.due_at FROM deliveries d WHERE d.webhook_id = ? AND ` + inQueue + ` ORDER BY d.sequence LIMIT ?) d JOIN events e ON e.id = d.event_id
 ORDER BY d.sequence`
 	selectAcknowledged = `SELECT d.id, d.id_rest, d.attempts, d.status FROM deliveries d
 WHERE d.webhook_id = ? AND ` + inLine + ` AND d.sequence <= ? ORDER BY d.sequence LIMIT ?`

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unsafe"
+	"unsafe" //nolint:depguard // SQLite's memory is not Go's: arguments are copied to it, and columns from it
 
 	"modernc.org/libc"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -144,7 +144,7 @@ func (s *sqliteSession) bind(stmt uintptr, args []any) error {
 	}
 	at := s.buffer
 	for i, arg := range args {
-		n := int32(i + 1) //nolint:gosec // a statement has a few dozen arguments
+		n := int32(i + 1)
 		code := int32(sqlite3.SQLITE_MISUSE)
 		switch v := arg.(type) {
 		case int64:
@@ -155,11 +155,11 @@ func (s *sqliteSession) bind(stmt uintptr, args []any) error {
 				break
 			}
 			copy(cBytes(at, len(v)), v)
-			code = sqlite3.Xsqlite3_bind_blob(s.tls, stmt, n, at, int32(len(v)), sqliteStatic) //nolint:gosec // reserve bounds it
+			code = sqlite3.Xsqlite3_bind_blob(s.tls, stmt, n, at, int32(len(v)), sqliteStatic)
 			at += uintptr(len(v))
 		case string:
 			copy(cBytes(at, len(v)), v)
-			code = sqlite3.Xsqlite3_bind_text(s.tls, stmt, n, at, int32(len(v)), sqliteStatic) //nolint:gosec // reserve bounds it
+			code = sqlite3.Xsqlite3_bind_text(s.tls, stmt, n, at, int32(len(v)), sqliteStatic)
 			at += uintptr(len(v))
 		case nil:
 			code = sqlite3.Xsqlite3_bind_null(s.tls, stmt, n)
@@ -184,7 +184,7 @@ func (s *sqliteSession) reserve(need int) error {
 		return &sqliteError{code: sqlite3.SQLITE_TOOBIG, text: "the arguments of a statement are too large"}
 	}
 	size := max(2*need, 64<<10)
-	buffer := libc.Xmalloc(s.tls, libc.Tsize_t(size)) //nolint:gosec // bounded above
+	buffer := libc.Xmalloc(s.tls, libc.Tsize_t(size))
 	if buffer == 0 {
 		return &sqliteError{code: sqlite3.SQLITE_NOMEM, text: "out of memory"}
 	}
@@ -275,7 +275,7 @@ func cBytes(at uintptr, n int) []byte {
 	if n == 0 {
 		return nil
 	}
-	return unsafe.Slice((*byte)(cPointer(at)), n)
+	return unsafe.Slice((*byte)(cPointer(at)), n) //nolint:gosec // the caller knows n from SQLite, or has reserved it
 }
 
 // cPointer points to C memory. The collector does not know it, and never moves it.

@@ -26,7 +26,7 @@ func deliveriesLeftBehind(f *fixture) {
 // deliveriesHoweverFound holds the ways a page is looked up against the plain
 // one: whatever is asked for is what the whole log has of it, page by page.
 func deliveriesHoweverFound(f *fixture) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same log every time
+	random := rand.New(rand.NewPCG(1, 2)) // the same log every time
 	busy, quiet, lately, never, stuck := f.webhook(), f.webhook(), f.webhook(), f.webhook(), f.webhook()
 	statuses := []cybervault.DeliveryStatus{
 		cybervault.DeliveryDelivered, cybervault.DeliveryDelivered, cybervault.DeliveryDelivered, cybervault.DeliveryDelivered, cybervault.DeliveryDeadLetter,
