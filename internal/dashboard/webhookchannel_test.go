@@ -47,7 +47,7 @@ func TestAuthenticationInTheForm(t *testing.T) {
 	}{
 		"auth_password":  {[]string{"auth_type", "basic", "auth_username", "soc"}, "The password is missing: give the password"},
 		"auth_username":  {[]string{"auth_type", "basic", "auth_username", "a:b", "auth_password", "x"}, "has a colon in it"},
-		"auth_token_url": {[]string{"auth_type", "oauth2", "auth_token_url", "nowhere", "auth_client_id", "soc"}, "The URL cannot be read as a URL"},
+		"auth_token_url": {[]string{"auth_type", "oauth2", "auth_token_url", "nowhere", "auth_client_id", "soc", "auth_client_secret", "x"}, "The URL cannot be read as a URL"},
 		"auth_type":      {[]string{"auth_type", "digest"}, "is not a type"},
 		"proxy":          {[]string{"proxy", "proxy.example.com:3128"}, "begins with neither http:// nor https://"},
 		"headers":        {[]string{"headers", "Authorization: x", "auth_type", "bearer", "auth_token", "y"}, "remove one of the two"},
