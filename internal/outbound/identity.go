@@ -91,7 +91,7 @@ func (c *Client) newTransport(config *tls.Config, via *proxy, maxIdle, maxIdlePe
 			}
 			return conn.session, nil
 		},
-		TLSClientConfig:        config, // for HTTP/2's set-up; handshakes are dialTLS's
+		TLSClientConfig:        config.Clone(), // for HTTP/2's set-up, which changes it; handshakes are dialTLS's
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxIdleConns:           maxIdle,
