@@ -232,6 +232,7 @@ func within(left, whole time.Duration) bool {
 // with a name and a sentence, and a healthy receiver beside them is served.
 func TestHostileReceivers(t *testing.T) {
 	t.Parallel()
+	bomb() // packed before an attempt waits for it
 	const ok = "HTTP/1.1 200 OK\r\n"
 	var led atomic.Int64
 	target := rawReceiver(t, func(net.Conn) { led.Add(1) })
@@ -338,6 +339,7 @@ func TestHostileReceivers(t *testing.T) {
 // However many bombs go off, the server holds a bounded part of each.
 func TestBombsDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
+	bomb() // packed before an attempt waits for it
 	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--dev"}})
 	endless := func(head, text string) string {
 		return "http://" + rawReceiver(t, afterRequest(func(c net.Conn) {
