@@ -89,6 +89,7 @@ type Webhook struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	DeletedAt      time.Time // zero while it exists; a deleted webhook stays for the log
+	Revision       int64     // counts its changes in the store; 0 for one that is not stored yet
 	Tuning
 	Channel
 }
@@ -362,4 +363,18 @@ func validHeaderName(name string) bool {
 		}
 	}
 	return true
+}
+
+// SettingChanges is what was changed of the settings since a node looked last.
+type SettingChanges struct {
+	Last       int64          // the number of the newest change
+	All        bool           // anything may have been changed
+	Webhooks   map[int64]bool // the row keys of those that were changed
+	EventTypes bool           // a workspace's own were changed
+	APIKeys    bool           // some were revoked
+}
+
+// Any reports whether there is something to read anew.
+func (c *SettingChanges) Any() bool {
+	return c.All || c.EventTypes || c.APIKeys || len(c.Webhooks) > 0
 }

@@ -22,7 +22,7 @@ func (r *Router) Disable(ctx context.Context, id cybervault.WebhookID, reason st
 		w.Status, w.DisabledReason = cybervault.WebhookDisabled, reason
 		w.UpdatedAt = r.cfg.Now().UTC().Truncate(time.Microsecond)
 		err := r.save(ctx, current, &w)
-		if errors.Is(err, errChanged) {
+		if errors.Is(err, errChanged) || errors.Is(err, errStale) {
 			continue // somebody changed it at the same moment: look again
 		}
 		if err != nil {

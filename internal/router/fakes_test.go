@@ -191,8 +191,26 @@ func (s *memStore) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if stored := s.webhooks[w.ID]; stored != nil && stored.Revision != w.Revision {
+		return cybervault.Errorf(cybervault.CodeConflict, "changed")
+	}
+	w.Revision++
 	s.webhooks[w.ID] = w
 	return nil
+}
+
+func (s *memStore) WebhooksByKey(_ context.Context, keys []int64) (out []*cybervault.Webhook, err error) {
+	if err := s.enter("WebhooksByKey"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.webhooks {
+		if slices.Contains(keys, w.ID.Key()) {
+			out = append(out, w)
+		}
+	}
+	return out, nil
 }
 
 func (s *memStore) CancelDeliveries(ctx context.Context, id cybervault.WebhookID, reason string) (n int64, err error) {
@@ -380,6 +398,7 @@ func (c catalogue) Validate(ws cybervault.WorkspaceID, name string, data []byte)
 // desk is a router with all that surrounds it.
 type desk struct {
 	full    error // nothing may be replayed, for that reason
+	shared  bool  // other nodes have the store too
 	t       *testing.T
 	r       *router.Router
 	store   *memStore
@@ -412,7 +431,7 @@ func (k *desk) open() {
 func (k *desk) restart() {
 	k.t.Helper()
 	r, err := router.New(k.t.Context(), router.Config{
-		Log: k.store, Webhooks: k.store, Replays: k.replays, Polls: k.line, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
+		Log: k.store, Webhooks: k.store, Replays: k.replays, Polls: k.line, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Shared: k.shared, Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
 		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -49,9 +49,30 @@ func (r *Router) freeHeld(ctx context.Context, id cybervault.WebhookID) {
 	})
 }
 
+// othersKnow is how long after a change no publish of another node goes by the
+// settings before: it has heard of it, and what was under way has committed.
+const othersKnow = 3 * time.Second
+
 // markOrdered has what a webhook holds delivered in order from now on. done is
-// called once all of it is in line.
+// called once all of it is in line, what other nodes published before they heard
+// of it included.
 func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID, done func()) {
+	if !r.cfg.Shared {
+		r.putInLine(ctx, id, done)
+		return
+	}
+	r.putInLine(ctx, id, func() {
+		r.later(func() {
+			select {
+			case <-time.After(othersKnow):
+				r.putInLine(r.ctx, id, done)
+			case <-r.ctx.Done():
+			}
+		})
+	})
+}
+
+func (r *Router) putInLine(ctx context.Context, id cybervault.WebhookID, done func()) {
 	r.finish(ctx, "deliveries of a webhook that was made ordered are not all in line yet; trying again", id, func(ctx context.Context) error {
 		if w, ok := r.registry.lookup(id); !ok || !w.InLine() {
 			done()

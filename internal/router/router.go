@@ -31,7 +31,10 @@ type Log interface {
 type WebhookStore interface {
 	// Webhooks returns all that are not deleted, oldest first.
 	Webhooks(ctx context.Context) ([]*cybervault.Webhook, error)
-	// SaveWebhook inserts or replaces one.
+	// WebhooksByKey returns those with these row keys, deleted ones included.
+	WebhooksByKey(ctx context.Context, keys []int64) ([]*cybervault.Webhook, error)
+	// SaveWebhook inserts or replaces one and counts its revision up; CodeConflict
+	// when it is not any more what the change was made from.
 	SaveWebhook(ctx context.Context, w *cybervault.Webhook) error
 	// CancelDeliveries ends all living deliveries of a webhook.
 	CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error)
@@ -96,6 +99,7 @@ type Config struct {
 	Destinations  Destinations
 	IDs           *cybervault.IDSource
 	EngineVersion string                  // stands in every envelope's metadata
+	Shared        bool                    // other nodes change webhooks too
 	Changed       func()                  // told after every commit of an event; nil: nobody
 	Admit         func(bytes int64) error // says whether anything may be replayed now; nil: always
 	Now           func() time.Time

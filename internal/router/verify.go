@@ -38,7 +38,7 @@ func (r *Router) markVerified(ctx context.Context, tested *cybervault.Webhook, a
 		w := *current
 		w.VerifiedAt = attempt.StartedAt.UTC()
 		err = r.save(ctx, current, &w)
-		if errors.Is(err, errChanged) {
+		if errors.Is(err, errChanged) || errors.Is(err, errStale) {
 			continue // something else about it was changed: look again
 		}
 		if err != nil {

@@ -27,8 +27,15 @@ func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybe
 }
 
 // Webhook returns one webhook, or CodeNotFound.
-func (r *Router) Webhook(_ context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error) {
+func (r *Router) Webhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error) {
 	w, ok := r.registry.lookup(id)
+	if !ok && r.cfg.Shared {
+		// Another node may have made it a moment ago.
+		if err := r.Follow(ctx, map[int64]bool{id.Key(): true}); err != nil {
+			return nil, err
+		}
+		w, ok = r.registry.lookup(id)
+	}
 	if !ok || w.Workspace != ws {
 		return nil, noWebhook(id)
 	}
@@ -60,7 +67,12 @@ func (r *Router) CreateWebhook(ctx context.Context, ws cybervault.WorkspaceID, c
 
 // UpdateWebhook changes settings. A webhook with Verification on whose URL or
 // CA changes must be verified again.
-func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
+func (r *Router) UpdateWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (w *cybervault.Webhook, err error) {
+	err = afresh(func() error { w, err = r.updateWebhook(ctx, ws, id, change); return err })
+	return w, err
+}
+
+func (r *Router) updateWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, change cybervault.WebhookChange) (*cybervault.Webhook, error) {
 	old, err := r.Webhook(ctx, ws, id)
 	if err != nil {
 		return nil, err
@@ -172,7 +184,13 @@ func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled 
 		return nil, cybervault.Errorf(cybervault.CodeConflict, "the workspace has %d webhooks, the most it can have: delete one first", cybervault.MaxWebhooksPerWorkspace)
 	}
 	if err := r.cfg.Webhooks.SaveWebhook(ctx, w); err != nil {
-		return nil, err
+		if old == nil || cybervault.ErrorCode(err) != cybervault.CodeConflict {
+			return nil, err
+		}
+		if err := r.follow(ctx, []int64{w.ID.Key()}); err != nil {
+			return nil, err
+		}
+		return nil, errStale
 	}
 	return r.registry.replace(w, !w.DeletedAt.IsZero()), nil
 }
@@ -180,6 +198,10 @@ func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled 
 // DeleteWebhook removes a webhook and cancels its deliveries that have not
 // ended. The log keeps what it has.
 func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) error {
+	return afresh(func() error { return r.deleteWebhook(ctx, ws, id) })
+}
+
+func (r *Router) deleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) error {
 	old, err := r.Webhook(ctx, ws, id)
 	if err != nil {
 		return err
@@ -190,12 +212,17 @@ func (r *Router) DeleteWebhook(ctx context.Context, ws cybervault.WorkspaceID, i
 	if err := r.save(ctx, old, &w); err != nil {
 		return err
 	}
+	r.afterDelete(ctx, id)
+	return nil
+}
+
+// afterDelete cancels what a deleted webhook has left.
+func (r *Router) afterDelete(ctx context.Context, id cybervault.WebhookID) {
 	r.dispatcher.Forget(id)
 	r.finish(ctx, "cancel the deliveries of a deleted webhook", id, func(ctx context.Context) error {
 		_, err := r.cfg.Webhooks.CancelDeliveries(ctx, id, cybervault.ReasonWebhookDeleted)
 		return err
 	})
-	return nil
 }
 
 // RotateSecret gives a webhook a new secret, and with SignatureEd25519 a new key
@@ -204,6 +231,12 @@ func (r *Router) RotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id
 	if overlap < 0 || overlap > MaxOverlap {
 		return nil, cybervault.Invalid("overlap", "%s is not between 0s and %s", cybervault.FormatDuration(overlap), cybervault.FormatDuration(MaxOverlap))
 	}
+	var rotated *cybervault.Webhook
+	err := afresh(func() (err error) { rotated, err = r.rotateSecret(ctx, ws, id, overlap); return err })
+	return rotated, err
+}
+
+func (r *Router) rotateSecret(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, overlap time.Duration) (*cybervault.Webhook, error) {
 	old, err := r.Webhook(ctx, ws, id)
 	if err != nil {
 		return nil, err

@@ -53,11 +53,7 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 		s.place.leave()
 		return err
 	}
-	err = s.freeOwnLeases(ctx)
-	if err == nil {
-		err = s.restartChanges(ctx)
-	}
-	if err != nil {
+	if err := s.restartChanges(ctx); err != nil {
 		s.w.close()
 		s.place.leave()
 		return err

@@ -43,8 +43,9 @@ const rateUnit = 1000
 // its own.
 const noRetries = "none"
 
-// SaveWebhook inserts the webhook, or replaces the one with its id. CodeInvalid
-// for text that cannot be kept, CodeConflict when the id is another workspace's.
+// SaveWebhook inserts the webhook, or replaces the one with its id, and counts its
+// Revision up. CodeInvalid for text that cannot be kept, CodeConflict when the
+// stored one is of another Revision or the id is another workspace's.
 func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 	for field, text := range map[string]string{
 		"url": w.URL, "description": w.Description, "ca_certificate": w.CACertificate, "disabled_reason": w.DisabledReason,
@@ -71,32 +72,42 @@ func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 	var saved int64
 	err = s.w.do(ctx, func(tx transaction) (err error) {
 		saved, err = execCount(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
-ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, filter, rate_limit, concurrency, ordered, sealed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ca_certificate, verification, verified_at, created_at, updated_at, deleted_at, filter, rate_limit, concurrency, ordered, sealed, revision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET url = excluded.url, events = excluded.events, description = excluded.description, status = excluded.status,
 disabled_reason = excluded.disabled_reason, accept = excluded.accept, retry_schedule = excluded.retry_schedule, ca_certificate = excluded.ca_certificate,
 verification = excluded.verification, verified_at = excluded.verified_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, filter = excluded.filter, rate_limit = excluded.rate_limit,
-concurrency = excluded.concurrency, ordered = excluded.ordered, sealed = excluded.sealed
-WHERE webhooks.id_rest = excluded.id_rest AND webhooks.workspace_id = excluded.workspace_id`,
+concurrency = excluded.concurrency, ordered = excluded.ordered, sealed = excluded.sealed, revision = excluded.revision
+WHERE webhooks.revision = excluded.revision - 1 AND webhooks.id_rest = excluded.id_rest AND webhooks.workspace_id = excluded.workspace_id`,
 			w.ID.Key(), w.ID.Rest(), w.Workspace.Key(), w.URL, string(events), w.Description, string(w.Status), w.DisabledReason, string(w.Accept), schedule,
 			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt),
-			w.Filter, int64(w.RateLimit*rateUnit), int64(w.Concurrency), boolInt(w.Ordered), sealed)
+			w.Filter, int64(w.RateLimit*rateUnit), int64(w.Concurrency), boolInt(w.Ordered), sealed, w.Revision+1)
 		return err
 	})
-	if err == nil && saved == 0 {
+	switch {
+	case err != nil:
+		return err
+	case saved == 0 && w.Revision > 0:
+		return cybervault.Errorf(cybervault.CodeConflict, "the webhook %s is not any more what the change was made from", w.ID)
+	case saved == 0:
 		return cybervault.Errorf(cybervault.CodeConflict, "the id of %s is taken by another webhook", w.ID)
 	}
-	return err
+	w.Revision++
+	return nil
 }
 
 // Webhooks returns every webhook that is not deleted, of all workspaces, oldest
 // first, with its secrets opened. CodeInvalid when they were sealed with another
 // key.
 func (s *Store) Webhooks(ctx context.Context) ([]*cybervault.Webhook, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT w.id, w.id_rest, w.workspace_id, p.id_rest, w.url, w.events, w.description, w.status, w.disabled_reason, w.accept,
-w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at,
-w.filter, w.rate_limit, w.concurrency, w.ordered, w.sealed
-FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 0 ORDER BY w.id`)
+	return s.selectWebhooks(ctx, "w.deleted_at = 0")
+}
+
+func (s *Store) selectWebhooks(ctx context.Context, condition string, args ...any) ([]*cybervault.Webhook, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT w.id, w.id_rest, w.workspace_id, p.id_rest, w.url, w.events, w.description, w.status, w.disabled_reason, w.accept,
+w.retry_schedule, w.ca_certificate, w.verification, w.verified_at, w.created_at, w.updated_at, w.deleted_at,
+w.filter, w.rate_limit, w.concurrency, w.ordered, w.revision, w.sealed
+FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE `+condition+` ORDER BY w.id`), args...)
 	if err != nil {
 		return nil, readError(err)
 	}
@@ -104,18 +115,18 @@ FROM webhooks w JOIN workspaces p ON p.id = w.workspace_id WHERE w.deleted_at = 
 	var out []*cybervault.Webhook
 	for rows.Next() {
 		w := &cybervault.Webhook{}
-		var key, rest, wsKey, wsRest, verification, verified, created, updated, rate, ordered int64
+		var key, rest, wsKey, wsRest, verification, verified, created, updated, deleted, rate, ordered int64
 		var events, schedule string
 		var sealed []byte
 		if err := rows.Scan(&key, &rest, &wsKey, &wsRest, &w.URL, &events, &w.Description, &w.Status, &w.DisabledReason, &w.Accept,
-			&schedule, &w.CACertificate, &verification, &verified, &created, &updated,
-			&w.Filter, &rate, &w.Concurrency, &ordered, &sealed); err != nil {
+			&schedule, &w.CACertificate, &verification, &verified, &created, &updated, &deleted,
+			&w.Filter, &rate, &w.Concurrency, &ordered, &w.Revision, &sealed); err != nil {
 			return nil, readError(err)
 		}
 		w.ID = cybervault.MakeID[cybervault.WebhookID](key, rest)
 		w.Workspace = cybervault.MakeID[cybervault.WorkspaceID](wsKey, wsRest)
 		w.Verification, w.VerifiedAt = verification != 0, fromMicros(verified)
-		w.CreatedAt, w.UpdatedAt = fromMicros(created), fromMicros(updated)
+		w.CreatedAt, w.UpdatedAt, w.DeletedAt = fromMicros(created), fromMicros(updated), fromMicros(deleted)
 		if err := json.Unmarshal([]byte(events), &w.Events); err != nil {
 			return nil, fmt.Errorf("read the event choice of %s: %w", w.ID, err)
 		}

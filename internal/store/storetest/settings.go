@@ -15,22 +15,24 @@ import (
 
 func settingsCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"webhooks/every field":          webhookFields,
-		"webhooks/a change replaces":    webhookChange,
-		"webhooks/deleted ones stay":    webhookDeleted,
-		"webhooks/schedules":            webhookSchedules,
-		"webhooks/what is refused":      webhookRefused,
-		"webhooks/the wrong key":        wrongKey,
-		"webhooks/health":               webhookHealth,
-		"event types":                   eventTypes,
-		"a past that is made up":        seeded,
-		"keys/every field":              keyFields,
-		"keys/revoked":                  keyRevoked,
-		"keys/of the same value":        keyTwice,
-		"workspace/made once":           workspaceOnce,
-		"workspace/made once by many":   workspaceConcurrent,
-		"workspace/survives a restart":  workspaceReopened,
-		"store/ping, dialect and stats": pingAndDialect,
+		"webhooks/every field":               webhookFields,
+		"webhooks/a change replaces":         webhookChange,
+		"webhooks/a stale change is refused": webhookStale,
+		"webhooks/by key":                    webhooksByKey,
+		"webhooks/deleted ones stay":         webhookDeleted,
+		"webhooks/schedules":                 webhookSchedules,
+		"webhooks/what is refused":           webhookRefused,
+		"webhooks/the wrong key":             wrongKey,
+		"webhooks/health":                    webhookHealth,
+		"event types":                        eventTypes,
+		"a past that is made up":             seeded,
+		"keys/every field":                   keyFields,
+		"keys/revoked":                       keyRevoked,
+		"keys/of the same value":             keyTwice,
+		"workspace/made once":                workspaceOnce,
+		"workspace/made once by many":        workspaceConcurrent,
+		"workspace/survives a restart":       workspaceReopened,
+		"store/ping, dialect and stats":      pingAndDialect,
 	}
 }
 
@@ -87,12 +89,45 @@ func webhookChange(f *fixture) {
 	changed := &cybervault.Webhook{
 		ID: w.ID, Workspace: w.Workspace, URL: "https://other.test/", Events: []string{"*"}, Status: cybervault.WebhookEnabled,
 		Accept: cybervault.AcceptDefault, Secrets: w.Secrets[:1], CreatedAt: w.CreatedAt, UpdatedAt: start.Add(time.Hour),
+		Revision: w.Revision,
 	}
 	f.must(f.s.SaveWebhook(f.Context(), changed))
+	if changed.Revision != w.Revision+1 {
+		f.Errorf("revision %d after a change of revision %d", changed.Revision, w.Revision)
+	}
 	f.wantWebhooks(changed, other)
 	f.must(f.s.Close())
 	f.s = f.open()
 	f.wantWebhooks(changed, other)
+}
+
+// A change is made from what is stored, or not at all.
+func webhookStale(f *fixture) {
+	w := f.webhook()
+	first, second := *w, *w
+	first.URL, second.URL = "https://first.test/", "https://second.test/"
+	f.must(f.s.SaveWebhook(f.Context(), &first))
+	f.wantCode(f.s.SaveWebhook(f.Context(), &second), cybervault.CodeConflict)
+	f.wantWebhooks(&first)
+	second.Revision = first.Revision
+	f.must(f.s.SaveWebhook(f.Context(), &second))
+	f.wantWebhooks(&second)
+}
+
+// Who asks by key learns of deletions.
+func webhooksByKey(f *fixture) {
+	first, second, third := f.webhook(), f.webhook(fullWebhook), f.webhook()
+	deleted := *third
+	deleted.DeletedAt = f.clock.Now()
+	f.must(f.s.SaveWebhook(f.Context(), &deleted))
+	got, err := f.s.WebhooksByKey(f.Context(), []int64{second.ID.Key(), third.ID.Key(), first.ID.Key() - 1})
+	f.must(err)
+	if len(got) != 2 || got[0].ID != second.ID || got[0].Filter != second.Filter || got[1].ID != third.ID || !got[1].DeletedAt.Equal(deleted.DeletedAt) || got[1].Revision != deleted.Revision {
+		f.Errorf("asked for a webhook, a deleted one and one that never was: %+v", got)
+	}
+	if got, err := f.s.WebhooksByKey(f.Context(), nil); err != nil || got != nil {
+		f.Errorf("asked for none: %+v, %v", got, err)
+	}
 }
 
 func webhookDeleted(f *fixture) {

@@ -1,0 +1,165 @@
+package router_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/router"
+)
+
+// neighbour is a second router over the desk's store, as another node has it.
+func (k *desk) neighbour() *desk {
+	k.t.Helper()
+	other := &desk{t: k.t, line: k.line, store: k.store, ids: cybervault.NewIDSource(1, 0, time.Now), ws: k.ws, shared: true}
+	other.restart()
+	return other
+}
+
+func (k *desk) follow(w *cybervault.Webhook) {
+	k.t.Helper()
+	if err := k.r.Follow(k.t.Context(), map[int64]bool{w.ID.Key(): true}); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func TestAnotherNodesChangesAreFollowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newDesk(t)
+		other := k.neighbour()
+		w := k.webhook("*")
+		if _, ok := other.r.Lookup(w.ID); ok {
+			t.Fatal("known before anyone told")
+		}
+		other.follow(w)
+		synctest.Wait()
+		if now, ok := other.r.Lookup(w.ID); !ok || now.URL != w.URL || !other.d.wokenFor(w.ID) {
+			t.Errorf("after it was told, it knows %+v", now)
+		}
+		// An event goes by what the node knows.
+		w = k.update(w.ID, cybervault.WebhookChange{Status: new(cybervault.WebhookDisabled), URL: new("https://moved.example/in")})
+		other.follow(w)
+		if now, _ := other.r.Lookup(w.ID); now.Live() || now.URL != "https://moved.example/in" {
+			t.Errorf("it knows %+v", now)
+		}
+		// What it knows better is not overwritten by an older word.
+		stale := *w
+		w = other.update(w.ID, cybervault.WebhookChange{Description: new("newer")})
+		k.store.webhooks[w.ID] = &stale
+		other.follow(w)
+		if now, _ := other.r.Lookup(w.ID); now.Description != "newer" {
+			t.Errorf("an older word overwrote what it knows: %+v", now)
+		}
+	})
+}
+
+// What this node published by the settings of before, after the other one had
+// freed or cancelled what there was, is freed or cancelled here.
+func TestWhatFollowsFromAnotherNodesChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newDesk(t)
+		other := k.neighbour()
+		k.d.answer = nil
+		held, err := k.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: new("https://held.example/in"), Events: &[]string{"*"}, Verification: new(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, line := k.webhook("*"), k.webhook("*")
+		if err := other.r.FollowAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w := *held
+		w.VerifiedAt = time.Now()
+		if err := k.store.SaveWebhook(t.Context(), &w); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.r.DeleteWebhook(t.Context(), k.ws, gone.ID); err != nil {
+			t.Fatal(err)
+		}
+		k.update(line.ID, cybervault.WebhookChange{Ordered: new(true)})
+		other.mustPublish(threat(`{}`)) // has not heard of any of it
+		if err := other.r.FollowAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.r.Poll(t.Context(), k.ws, line.ID, cybervault.Poll{Admin: true, Limit: 1}); cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
+			t.Errorf("handed out before all is in line: %v", err)
+		}
+		marked := k.store.marked
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if d := k.store.of(held.ID); len(d) != 1 || d[0].Status != cybervault.DeliveryPending {
+			t.Errorf("for the verified webhook: %+v", d)
+		}
+		if d := k.store.of(gone.ID); len(d) != 1 || d[0].Status != cybervault.DeliveryCancelled || d[0].Reason != cybervault.ReasonWebhookDeleted {
+			t.Errorf("for the deleted webhook: %+v", d)
+		}
+		if _, ok := other.r.Lookup(gone.ID); ok || !slices.Contains(other.d.forgot, gone.ID) {
+			t.Error("the deleted webhook is still known")
+		}
+		if k.store.marked <= marked {
+			t.Error("what came late was not put in line")
+		}
+		if _, err := other.r.Poll(t.Context(), k.ws, line.ID, cybervault.Poll{Admin: true, Limit: 1}); err != nil {
+			t.Errorf("after all is in line: %v", err)
+		}
+	})
+}
+
+// A change is made from what is stored, also where this node has not heard of it
+// yet; and whoever asks for a webhook that another node has just made finds it.
+func TestAChangeAfterAnotherNodesOwn(t *testing.T) {
+	t.Parallel()
+	k := newDesk(t)
+	other := k.neighbour()
+	w := k.webhook("*")
+	if got, err := other.r.Webhook(t.Context(), k.ws, w.ID); err != nil || got.URL != w.URL {
+		t.Fatalf("made a moment ago, it is %+v, %v", got, err)
+	}
+	k.update(w.ID, cybervault.WebhookChange{Description: new("first")})
+	got := other.update(w.ID, cybervault.WebhookChange{RateLimit: new(5.0)})
+	if got.Description != "first" || got.RateLimit != 5 || got.Revision != 3 {
+		t.Errorf("the second change gives %+v", got)
+	}
+	secret := got.Secrets[0].Value
+	rotated, err := k.r.RotateSecret(t.Context(), k.ws, w.ID, time.Hour)
+	if err != nil || rotated.RateLimit != 5 || len(rotated.Secrets) != 2 || rotated.Secrets[1].Value != secret {
+		t.Errorf("rotated: %+v, %v", rotated, err)
+	}
+	if disabled, err := other.r.Disable(t.Context(), w.ID, "gone"); err != nil || disabled == nil || len(disabled.Secrets) != 2 {
+		t.Errorf("disabled: %+v, %v", disabled, err)
+	}
+	if err := k.r.DeleteWebhook(t.Context(), k.ws, w.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.r.UpdateWebhook(t.Context(), k.ws, w.ID, cybervault.WebhookChange{Description: new("late")})
+	wantCode(t, err, cybervault.CodeNotFound, "")
+	if again, err := other.r.Disable(t.Context(), w.ID, "gone"); again != nil || err != nil {
+		t.Errorf("a deleted webhook was disabled: %+v, %v", again, err)
+	}
+	_, err = other.r.Webhook(t.Context(), k.ws, cybervault.NewID[cybervault.WebhookID](k.ids))
+	wantCode(t, err, cybervault.CodeNotFound, "")
+}
+
+// A store that cannot be read is no webhook that does not exist.
+func TestWhatCannotBeFollowed(t *testing.T) {
+	t.Parallel()
+	k := newDesk(t)
+	other := k.neighbour()
+	w := k.webhook("*")
+	k.store.breaks("WebhooksByKey", errDisk)
+	_, err := other.r.Webhook(t.Context(), k.ws, w.ID)
+	wantCode(t, err, cybervault.CodeUnavailable, "")
+	if err := other.r.Follow(t.Context(), map[int64]bool{w.ID.Key(): true}); err == nil {
+		t.Error("nothing was read, and nobody was told")
+	}
+	k.store.breaks("Webhooks", errDisk)
+	if err := other.r.FollowAll(t.Context()); err == nil {
+		t.Error("nothing was read, and nobody was told")
+	}
+}
+
+var _ router.WebhookStore = (*memStore)(nil)
