@@ -118,3 +118,11 @@ func (c *keyCache) forget(id cybervault.APIKeyID) {
 		}
 	}
 }
+
+// forgetAll drops every key.
+func (c *keyCache) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.generation++
+	clear(c.entries)
+}

@@ -247,6 +247,22 @@ func TestRevocationElsewhereIsSeenWithinASecond(t *testing.T) {
 	wantCode(t, err, cybervault.CodeUnauthorized)
 }
 
+// Where one is told of it, at once.
+func TestRevocationElsewhereIsHeardOf(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	if _, err := f.Authenticate(t.Context(), plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.store.RevokeAPIKey(t.Context(), f.ws, key.ID, f.clock.now()); err != nil {
+		t.Fatal(err)
+	}
+	f.Forget()
+	_, err := f.Authenticate(t.Context(), plain)
+	wantCode(t, err, cybervault.CodeUnauthorized)
+}
+
 func TestStoreFailureIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)

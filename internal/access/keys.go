@@ -151,6 +151,9 @@ func (a *Access) Revoke(ctx context.Context, ws cybervault.WorkspaceID, id cyber
 	return nil
 }
 
+// Forget has every key looked up anew: another node has revoked some.
+func (a *Access) Forget() { a.keys.forgetAll() }
+
 func (a *Access) newKey(ws cybervault.WorkspaceID, name, plain, hint string, scopes []cybervault.Scope) *cybervault.APIKey {
 	return &cybervault.APIKey{
 		ID:        cybervault.APIKeyID{UUID: a.ids.Next()},

@@ -65,6 +65,7 @@ type App struct {
 	commits    *observe.Changes // the change log has grown
 	pipeline   *pipeline
 	retention  *retention
+	nodes      *follower // nil where no other node can share the store
 	disk       *diskWatch
 	load       api.Load
 	server     *http.Server
@@ -116,6 +117,10 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		}
 	}
 	a.token = a.access.NewDashboardToken()
+	seen, err := a.store.LastSetting(ctx) // before anything is read that another node may change
+	if err != nil {
+		return nil, err
+	}
 	types, err := catalog.Open(ctx, a.store)
 	if err != nil {
 		return nil, err
@@ -127,21 +132,28 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
 	if a.router, err = router.New(ctx, router.Config{
 		Log: a.store, Webhooks: a.store, Replays: a.store, Polls: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
-		EngineVersion: detect.EngineVersion(), Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,
+		EngineVersion: detect.EngineVersion(), Shared: cfg.DatabaseURL != "", Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
 		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
-		RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: time.Now, Logger: log,
+		Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: time.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
+	if cfg.DatabaseURL != "" {
+		a.nodes = &follower{
+			log: a.store, seen: seen, news: make(chan struct{}, 1), webhooks: a.router.Follow, all: a.router.FollowAll, types: types.Reload,
+			forget: a.access.Forget, changed: func() { a.changes.Signal(); a.commits.Signal() }, logger: log,
+		}
+		a.store.FollowNodes(a.nodes.signal, func() {})
+	}
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
 	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: time.Now, log: log}
-	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, now: time.Now, removed: metrics.Removed, log: log}
+	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: time.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
 
@@ -223,6 +235,9 @@ func (a *App) Run(ctx context.Context) error {
 		var wg sync.WaitGroup
 		wg.Go(func() { a.retention.run(sweeping) })
 		wg.Go(func() { a.disk.run(sweeping) })
+		if a.nodes != nil {
+			wg.Go(func() { a.nodes.run(sweeping) })
+		}
 		wg.Wait()
 	}()
 	failed := make(chan error, 1)

@@ -20,6 +20,8 @@ const (
 	// database's time.
 	sweepRest = 4
 	minRest   = 5 * time.Millisecond
+	// dutyLook is how often a node whose duty it is not looks whether it has become so.
+	dutyLook = 5 * time.Second
 )
 
 // changesKept is how long the change log is kept at most. Readers that stay away
@@ -43,6 +45,7 @@ type retention struct {
 	store    sweeper
 	keep     time.Duration // 0: for ever
 	keepDead time.Duration // of events with a dead letter; 0: for ever
+	mine     func() bool   // whether it is this node that removes for all
 	now      func() time.Time
 	removed  func(events, deliveries, attempts int64)
 	log      *slog.Logger
@@ -55,6 +58,12 @@ func (r *retention) run(ctx context.Context) {
 		full     time.Time // when the last full sweep began
 	)
 	for {
+		if !r.mine() {
+			if !rest(ctx, dutyLook) {
+				return
+			}
+			continue
+		}
 		if now := r.now(); now.Sub(full) >= fullSweepEvery {
 			position, full = cybervault.SweepPosition{}, now
 		}

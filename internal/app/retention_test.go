@@ -60,7 +60,7 @@ func TestRetentionSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &steps{}
 		var removed [3]int64 // written by the sweeper, read while it rests
-		r := &retention{store: store, keep: 30 * 24 * time.Hour, keepDead: 90 * 24 * time.Hour, now: time.Now, log: slog.New(slog.DiscardHandler),
+		r := &retention{store: store, keep: 30 * 24 * time.Hour, keepDead: 90 * 24 * time.Hour, mine: func() bool { return true }, now: time.Now, log: slog.New(slog.DiscardHandler),
 			removed: func(e, d, a int64) { removed[0] += e; removed[1] += d; removed[2] += a }}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -110,7 +110,7 @@ func TestRetentionKeepsForEver(t *testing.T) {
 		began := time.Now()
 		go func() {
 			defer close(ended)
-			(&retention{store: store, now: time.Now, log: slog.New(slog.DiscardHandler)}).run(ctx)
+			(&retention{store: store, mine: func() bool { return true }, now: time.Now, log: slog.New(slog.DiscardHandler)}).run(ctx)
 		}()
 		<-time.After(time.Minute)
 		cancel()
@@ -124,7 +124,7 @@ func TestRetentionKeepsForEver(t *testing.T) {
 		}
 	})
 	store := &steps{}
-	r := &retention{store: store, keep: time.Hour, now: time.Now, removed: func(int64, int64, int64) {}, log: slog.New(slog.DiscardHandler)}
+	r := &retention{store: store, keep: time.Hour, mine: func() bool { return true }, now: time.Now, removed: func(int64, int64, int64) {}, log: slog.New(slog.DiscardHandler)}
 	if _, err := r.sweep(t.Context(), cybervault.SweepPosition{}); store.calls != 2 || err == nil {
 		t.Fatalf("%d steps, %v", store.calls, err)
 	}

@@ -52,9 +52,16 @@ func Open(ctx context.Context, store Store) (*Catalog, error) {
 		return nil, err
 	}
 	c.store = store
-	stored, err := store.EventTypes(ctx)
+	return c, c.Reload(ctx)
+}
+
+// Reload reads the event types of workspaces anew: another node has changed some.
+func (c *Catalog) Reload(ctx context.Context) error {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	stored, err := c.store.EventTypes(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	own := &ownTypes{workspaces: map[cybervault.WorkspaceID]map[string]*entry{}}
 	seen := map[string]*jsonschema.Schema{}
@@ -62,7 +69,7 @@ func Open(ctx context.Context, store Store) (*Catalog, error) {
 		compiled := seen[string(t.Schema)]
 		if compiled == nil {
 			if compiled, err = compile(t.Schema); err != nil {
-				return nil, fmt.Errorf("catalog: the stored event type %s of %s: %w", t.Name, t.Workspace, err)
+				return fmt.Errorf("catalog: the stored event type %s of %s: %w", t.Name, t.Workspace, err)
 			}
 			seen[string(t.Schema)] = compiled
 		}
@@ -72,7 +79,7 @@ func Open(ctx context.Context, store Store) (*Catalog, error) {
 		own.workspaces[t.Workspace][t.Name] = &entry{EventType: t.EventType, schema: compiled, quick: newQuick(compiled, 0)}
 	}
 	c.own.Store(own)
-	return c, nil
+	return nil
 }
 
 // SaveEventType adds an event type to a workspace, or replaces the one of that

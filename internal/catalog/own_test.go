@@ -236,6 +236,35 @@ func TestOwnTypeThatIsNotStoredIsNotKnown(t *testing.T) {
 	}
 }
 
+// What another node adds and deletes is known once it is read anew; what cannot be
+// read changes nothing.
+func TestOwnTypesOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	c, s := openShelf(t)
+	other := reopen(t, s)
+	if _, _, err := other.SaveEventType(t.Context(), ws, badge()); err != nil {
+		t.Fatal(err)
+	}
+	reload := func(want bool) {
+		t.Helper()
+		err := c.Reload(t.Context())
+		if _, ok := c.Lookup(ws, "acme.badge"); ok != want || !errors.Is(err, s.fails) {
+			t.Errorf("known: %v, want %v; %v", ok, want, err)
+		}
+	}
+	reload(true)
+	if err := c.Validate(ws, "acme.badge", []byte(`{}`)); err == nil {
+		t.Error("the schema is not known")
+	}
+	if err := other.DeleteEventType(t.Context(), ws, "acme.badge"); err != nil {
+		t.Fatal(err)
+	}
+	s.fails = errors.New("away")
+	reload(true)
+	s.fails = nil
+	reload(false)
+}
+
 // Publishers, and several who add types, at once.
 func TestOwnTypesConcurrently(t *testing.T) {
 	t.Parallel()

@@ -112,7 +112,10 @@ type Config struct {
 	IDs          *cybervault.IDSource
 	// BreakerAfter is how many attempts must fail in a row until the webhook's
 	// circuit breaker opens; 0: never.
-	BreakerAfter  int
+	BreakerAfter int
+	// Trusted reports whether the leases can still be relied on; while they cannot,
+	// no attempt begins. nil: always.
+	Trusted       func() bool
 	RetrySchedule []time.Duration // for webhooks without their own
 	UserAgent     string
 	Now           func() time.Time

@@ -7,8 +7,9 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// What keeps a lane from attempting what it holds: its webhook's rate limit, and
-// the circuit breaker of a receiver that fails. While the gate is shut no worker
+// What keeps a lane from attempting what it holds: its webhook's rate limit, the
+// circuit breaker of a receiver that fails, and a queue that has been silent for so
+// long that another node may have the leases. While the gate is shut no worker
 // runs and no slot is held; deliveries wait in the window for as long as their
 // leases allow, the others in the store. Tests pass it: a person is looking.
 
@@ -23,6 +24,9 @@ const (
 	// paceAhead is how long a claimed delivery may have to wait for the rate
 	// limit: a lease less what an attempt needs of it, with something to spare.
 	paceAhead = 20 * time.Second
+	// trustPause is how often a node that has lost sight of the queue looks whether
+	// its leases are its own again.
+	trustPause = 500 * time.Millisecond
 	// paceGrain keeps a high rate from setting a timer for every attempt.
 	paceGrain = time.Millisecond
 )
@@ -82,6 +86,9 @@ func (l *lane) look(w *cybervault.Webhook) {
 // opens tells whether the gate is shut for what waits first, and when it opens;
 // zero if something else than time opens it.
 func (l *lane) opens() (at time.Time, shut bool) {
+	if l.d.cfg.Trusted != nil && !l.d.cfg.Trusted() {
+		return l.d.cfg.Now().Add(trustPause), true
+	}
 	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 && !l.busy || l.waits.first().Test {
 		return at, false
 	}
