@@ -30,6 +30,7 @@ import (
 	"github.com/cybervault/cybervault/internal/dashboard"
 	"github.com/cybervault/cybervault/internal/deliver"
 	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/failpoint"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/outbound"
 	"github.com/cybervault/cybervault/internal/router"
@@ -250,6 +251,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.log.Info("stopping", slog.Duration("drain_timeout", a.cfg.DrainTimeout))
 	a.stopping.Store(true)
+	failpoint.Hit(failpoint.StopBegin)
 	stopSweeping()
 	<-swept
 	a.changes.Close()
@@ -261,6 +263,7 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.server.Close()
 	}
 	a.dispatcher.Stop(drain)
+	failpoint.Hit(failpoint.StopDrained)
 	err = errors.Join(err, a.closeAll())
 	a.log.Info("stopped")
 	return err

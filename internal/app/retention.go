@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // How the retention goes about its work.
@@ -102,6 +103,7 @@ func (r *retention) sweep(ctx context.Context, position cybervault.SweepPosition
 			return position, err
 		}
 		position = step.Position
+		failpoint.Hit(failpoint.SweepStep)
 		r.removed(step.Events, step.Deliveries, step.Attempts)
 		events, deliveries = events+step.Events, deliveries+step.Deliveries
 		if step.Done {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // attempt makes one attempt for a claimed delivery and hands in the result. It
@@ -40,6 +41,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		l.wakeAt(d.cfg.Now().Add(time.Second), a.Severity)
 		return false
 	}
+	failpoint.Hit(failpoint.AnswerReceived)
 	judge(w, &exchange)
 	result := &cybervault.Result{
 		Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](d.cfg.IDs), Delivery: a.Delivery, Number: a.Attempt,

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // How a lane finds what waits in the store. `overflow` says that there is
@@ -139,6 +140,9 @@ func (d *Dispatcher) room(want, size int, budget int64, starved bool) (room int,
 // claim takes due deliveries out of the store.
 func (l *lane) claim(c cybervault.Claim, held int64) {
 	found, err := l.fetch(c)
+	if len(found.claimed) > 0 {
+		failpoint.Hit(failpoint.ClaimDone)
+	}
 	var size int64
 	for _, a := range found.claimed {
 		size += int64(len(a.Body))

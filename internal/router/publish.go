@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // Publish stores an event and its deliveries, and returns when that is on disk.
@@ -61,6 +62,7 @@ func (r *Router) PublishBatch(ctx context.Context, ws cybervault.WorkspaceID, re
 		return out
 	}
 	published, errs := r.cfg.Log.Publish(ctx, pubs)
+	failpoint.Hit(failpoint.PublishStored)
 	for i, d := range drafts {
 		o := &out[d.request]
 		switch {

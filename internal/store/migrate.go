@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 //go:embed migrations
@@ -37,10 +39,16 @@ func migrate(ctx context.Context, db *sql.DB, database string) error {
 	if have > want {
 		return checkNewer(ctx, db, have, want)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database's schema up to date: %w", err)
+	for {
+		failpoint.Hit(failpoint.MigrationStep)
+		_, err := provider.UpByOne(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("bring the database's schema up to date: %w", err)
+		}
 	}
-	return nil
 }
 
 // checkNewer refuses a schema of version have to a program that knows want, unless

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // sweepRows bounds how many events and deliveries one step of a sweep looks at:
@@ -137,6 +138,7 @@ func removeOld(tx transaction, old *oldEvents, swept *cybervault.Swept) error {
 	if err := tx.each(deleteDelivery, len(gone), byDelivery, func(_ int, n int64) { swept.Deliveries += n }); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.SweepHalf)
 	if err := tx.each(deleteEvent, len(events), func(i int, a []any) []any {
 		return append(a, events[i], events[i], birthsEnd(events[i], int(old.births[events[i]])))
 	}, func(_ int, n int64) { swept.Events += n }); err != nil {

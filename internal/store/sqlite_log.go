@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // The write-ahead log. Each commit that finds 8192 pages in it (32 MiB) carries
@@ -35,8 +37,10 @@ func (s *sqliteSession) tend(idle bool) error {
 	// statement is prepared once.
 	sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, logPatience)
 	defer sqlite3.Xsqlite3_busy_timeout(s.tls, s.db, busyTimeout)
+	failpoint.Hit(failpoint.CheckpointBegin)
 	var busy int64
 	err := s.query("PRAGMA wal_checkpoint("+mode+")", nil, func(row []any) { busy = asInt(row[0]) })
+	failpoint.Hit(failpoint.CheckpointEnd)
 	if err == nil && busy != 0 && mode != "PASSIVE" {
 		err = errLogBusy
 	}

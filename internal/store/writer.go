@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
 // Bounds of a group commit. A group is closed when it holds maxGroup operations
@@ -311,10 +312,12 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		var err error
 		answers, err = w.store.apply(tx, group)
 		changed, spans = !tx.noted().empty(), tx.noted().spans
+		failpoint.Hit(failpoint.CommitBegun)
 		return err
 	})
 	switch {
 	case err == nil:
+		failpoint.Hit(failpoint.CommitDone)
 		w.commits.Add(1)
 		w.operations.Add(int64(len(group)))
 		if w.troubled.CompareAndSwap(true, false) {
