@@ -23,10 +23,24 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// Like the cluster, the program serves the whole test binary.
-var binary = sync.OnceValues(build)
+// FailpointBinary is Binary for a program built with the tag failpoints, which
+// kills itself where its environment says: see internal/failpoint.
+func FailpointBinary(t testing.TB) string {
+	t.Helper()
+	path, err := failpointBinary()
+	if err != nil {
+		t.Fatalf("testenv: build cybervault with failpoints: %v", err)
+	}
+	return path
+}
 
-func build() (string, error) {
+// Like the cluster, the programs serve the whole test binary.
+var (
+	binary          = sync.OnceValues(func() (string, error) { return build("cybervault") })
+	failpointBinary = sync.OnceValues(func() (string, error) { return build("cybervault-failpoints", "-tags", "failpoints") })
+)
+
+func build(name string, flags ...string) (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOMOD: %w", err)
@@ -38,9 +52,9 @@ func build() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	name, args := "cybervault", []string{"build"}
+	args := append([]string{"build"}, flags...)
 	if raceEnabled {
-		name, args = "cybervault-race", append(args, "-race")
+		name, args = name+"-race", append(args, "-race")
 	}
 	path := filepath.Join(dir, name)
 

@@ -31,6 +31,9 @@ type ServerOptions struct {
 	Env []string
 	// Binary is the program to run, "" for the one that Binary builds.
 	Binary string
+	// Failpoint has the program of FailpointBinary run, and kill itself where this
+	// says, "name:N": see Killed. It holds for the first start alone.
+	Failpoint string
 }
 
 // Server is the real program, serving on a free port of loopback with a data
@@ -62,11 +65,15 @@ type process struct {
 func StartServer(t testing.TB, options ServerOptions) *Server {
 	t.Helper()
 	s := &Server{APIKey: "cvk_test_" + rand.Text(), Dir: t.TempDir(), t: t, options: options, log: new(serverLog)}
-	if s.options.Binary == "" {
+	switch {
+	case s.options.Binary != "":
+	case s.options.Failpoint != "":
+		s.options.Binary = FailpointBinary(t)
+	default:
 		s.options.Binary = Binary(t)
 	}
 	t.Cleanup(s.cleanUp)
-	s.start()
+	s.start(options.Failpoint)
 	return s
 }
 
@@ -109,7 +116,7 @@ func (s *Server) Restart() {
 	if running {
 		s.t.Fatal("the server still runs: Kill or Stop it first")
 	}
-	s.start()
+	s.start("")
 }
 
 // RestartWith is Restart with arguments added to those of the start; a flag that
@@ -154,7 +161,9 @@ func (s *Server) Try(ctx context.Context, method, path, body string) (int, []byt
 	return resp.StatusCode, answer, nil
 }
 
-func (s *Server) start() {
+// start starts the program and waits until it is ready, or has killed itself
+// where a failpoint says.
+func (s *Server) start(failpoint string) {
 	s.t.Helper()
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(s.Dir, "data")}, s.options.Args...)
 	cmd := exec.Command(s.options.Binary, args...)
@@ -166,6 +175,9 @@ func (s *Server) start() {
 	}
 	cmd.Env = append(cmd.Env, "CYBERVAULT_BOOTSTRAP_API_KEY="+s.APIKey)
 	cmd.Env = append(cmd.Env, s.options.Env...)
+	if failpoint != "" {
+		cmd.Env = append(cmd.Env, "CYBERVAULT_FAILPOINT="+failpoint)
+	}
 	addresses := s.log.watch()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start the server: %v", err)
@@ -185,6 +197,9 @@ func (s *Server) start() {
 	select {
 	case address = <-addresses:
 	case <-p.ended:
+		if failpoint != "" && p.killed() {
+			return
+		}
 		s.t.Fatalf("the server ended instead of listening: %v", p.err)
 	case <-deadline.C:
 		s.t.Fatalf("the server did not log the address it listens on within %s", startTimeout)
@@ -192,7 +207,7 @@ func (s *Server) start() {
 	s.mu.Lock()
 	s.url = "http://" + address
 	s.mu.Unlock()
-	if err := until(startTimeout, p.ended, s.ready); err != nil {
+	if err := until(startTimeout, p.ended, s.ready); err != nil && (failpoint == "" || !p.killed()) {
 		s.t.Fatalf("the server: %v", err)
 	}
 }
