@@ -93,12 +93,13 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 			_ = a.closeAll()
 		}
 	}()
+	now := failpoint.Clock()
 	key, err := loadKey(cfg.KeyFile())
 	if err != nil {
 		return nil, err
 	}
 	if a.store, err = store.Open(ctx, store.Config{
-		Path: filepath.Join(cfg.DataDir, DatabaseFile), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Changed: a.commits.Signal, Logger: log,
+		Path: filepath.Join(cfg.DataDir, DatabaseFile), DatabaseURL: cfg.DatabaseURL, Key: key, DiskReserve: cfg.DiskReserve, Changed: a.commits.Signal, Now: now, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -106,12 +107,12 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if err != nil {
 		return nil, err
 	}
-	ids := cybervault.NewIDSource(a.store.Node(), last, time.Now)
+	ids := cybervault.NewIDSource(a.store.Node(), last, now)
 	a.store.FollowNode(ids.SetNode)
 	if a.workspace, err = a.store.Workspace(ctx, cybervault.NewID[cybervault.WorkspaceID](ids), firstWorkspace); err != nil {
 		return nil, err
 	}
-	a.access = access.New(a.store, time.Now, ids)
+	a.access = access.New(a.store, now, ids)
 	if cfg.BootstrapAPIKey != "" {
 		if err := a.access.Bootstrap(ctx, a.workspace, cfg.BootstrapAPIKey); err != nil {
 			return nil, err
@@ -133,14 +134,14 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
 	if a.router, err = router.New(ctx, router.Config{
 		Log: a.store, Webhooks: a.store, Replays: a.store, Polls: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
-		EngineVersion: detect.EngineVersion(), Shared: cfg.DatabaseURL != "", Changed: a.changes.Signal, Admit: a.store.Admit, Now: time.Now, Logger: log,
+		EngineVersion: detect.EngineVersion(), Shared: cfg.DatabaseURL != "", Changed: a.changes.Signal, Admit: a.store.Admit, Now: now, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
 		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
-		Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: time.Now, Logger: log,
+		Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
 	if cfg.DatabaseURL != "" {
@@ -153,8 +154,8 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
-	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: time.Now, log: log}
-	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: time.Now, removed: metrics.Removed, log: log}
+	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: now, log: log}
+	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
 

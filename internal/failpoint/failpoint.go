@@ -4,12 +4,16 @@
 // It stands outside the flow: every stage may call Hit. In an ordinary build Hit
 // is empty and the compiler removes the call; only a program built with the tag
 // failpoints, which is never released, looks at what it is asked to do. It never
-// changes what the server does, but for ending it.
+// changes what the server does, but for ending it and for its clock.
 package failpoint
 
 // Environment names the variable that says where a program built with the tag
 // failpoints kills itself: "name:N", at the N-th hit of a point.
 const Environment = "CYBERVAULT_FAILPOINT"
+
+// ClockEnvironment names the variable that says which file holds by how much the
+// clock of such a program is off, "-24h"; it is read again and again.
+const ClockEnvironment = "CYBERVAULT_CLOCK_OFFSET_FILE"
 
 // The points.
 const (

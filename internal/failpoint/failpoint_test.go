@@ -12,11 +12,12 @@ import (
 	"github.com/cybervault/cybervault/internal/failpoint"
 )
 
-// program calls Hit three times and prints before each.
+// program calls Hit three times, prints before each, and says if its clock is fast.
 const program = `package main
 
 import (
 	"os"
+	"time"
 
 	"github.com/cybervault/cybervault/internal/failpoint"
 )
@@ -25,6 +26,9 @@ func main() {
 	for range 3 {
 		os.Stdout.WriteString("hit\n")
 		failpoint.Hit(failpoint.CommitDone)
+	}
+	if failpoint.Clock()().After(time.Now().Add(time.Hour)) {
+		os.Stdout.WriteString("fast\n")
 	}
 }
 `
@@ -54,9 +58,9 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func run(binary, trap string) (string, error) {
+func run(binary, trap string, env ...string) (string, error) {
 	cmd := exec.Command(binary)
-	cmd.Env = append(os.Environ(), failpoint.Environment+"="+trap)
+	cmd.Env = append(append(os.Environ(), failpoint.Environment+"="+trap), env...)
 	out, err := cmd.Output()
 	return string(out), err
 }
@@ -74,6 +78,11 @@ func TestHitKillsAtTheHitThatIsAskedFor(t *testing.T) {
 			t.Errorf("%q: %v after %q", elsewhere, err, out)
 		}
 	}
+	offset := filepath.Join(t.TempDir(), "offset")
+	write(t, offset, "24h\n")
+	if out, err := run(binary, "", failpoint.ClockEnvironment+"="+offset); err != nil || out != "hit\nhit\nhit\nfast\n" {
+		t.Errorf("with a clock that is fast: %v after %q", err, out)
+	}
 	for _, wrong := range []string{"nowhere:1", failpoint.CommitDone, failpoint.CommitDone + ":0", failpoint.CommitDone + ":x"} {
 		if _, err := run(binary, wrong); err == nil {
 			t.Errorf("%q is taken for a point", wrong)
@@ -90,7 +99,7 @@ func TestAnOrdinaryBuildHasNoFailpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(failpoint.All(), failpoint.Environment) {
+	for _, name := range append(failpoint.All(), failpoint.Environment, failpoint.ClockEnvironment) {
 		if bytes.Contains(program, []byte(name)) {
 			t.Errorf("the program holds %q", name)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Hit ends the process as kill -9 would, when the environment asks for it at
@@ -27,6 +28,27 @@ func Hit(name string) {
 		panic(fmt.Sprintf("failpoint: cannot end this process: %v", err))
 	}
 	select {} // nothing runs past the point
+}
+
+// Clock is time.Now, or a clock that is off by what the file says that the
+// environment names. A step of it is harder than one of the system's clock, which
+// leaves the time between two readings within a process as it is.
+func Clock() func() time.Time {
+	path := os.Getenv(ClockEnvironment)
+	if path == "" {
+		return time.Now
+	}
+	return func() time.Time {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			panic(err) // the test has it there before the start
+		}
+		offset, err := time.ParseDuration(strings.TrimSpace(string(text)))
+		if err != nil {
+			panic(err)
+		}
+		return time.Now().Add(offset)
+	}
 }
 
 // trap is what the environment asks for.

@@ -32,6 +32,17 @@ func (s *Server) Gone() <-chan struct{} {
 	return s.process.ended
 }
 
+// Dead reports whether the server has ended by itself.
+func (s *Server) Dead() bool {
+	s.t.Helper()
+	select {
+	case <-s.Gone():
+		return true
+	default:
+		return false
+	}
+}
+
 // Terminate asks the server to end (SIGTERM) and does not wait.
 func (s *Server) Terminate() {
 	s.t.Helper()
