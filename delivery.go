@@ -117,6 +117,17 @@ type Lease struct {
 	Until time.Time
 }
 
+// Bounds that keep an ordered webhook in order while a node is cut off from a
+// database that several share, and believes to hold leases that it has lost.
+const (
+	// LineTrust is how long ago the store must have said that a lease is still held
+	// for an attempt to begin under it.
+	LineTrust = time.Second
+	// LineGrace is for how long a delivery stays where it is after its lease was
+	// taken from a node: the longest for which that node may be at it.
+	LineGrace = LineTrust + AttemptTimeout + 2*time.Second
+)
+
 // Assignment is a leased delivery with all that an attempt needs besides the
 // webhook's own settings, which are looked up when the attempt starts.
 type Assignment struct {

@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if err != nil {
 		return nil, err
 	}
-	ids := cybervault.NewIDSource(a.store.Node(), last, now)
+	ids := cybervault.NewIDSource(a.store.Node(), last, a.store.Now)
 	a.store.FollowNode(ids.SetNode)
 	if a.workspace, err = a.store.Workspace(ctx, cybervault.NewID[cybervault.WorkspaceID](ids), firstWorkspace); err != nil {
 		return nil, err
@@ -134,17 +134,17 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
 	if a.router, err = router.New(ctx, router.Config{
 		Log: a.store, Webhooks: a.store, Replays: a.store, Polls: a.store, Catalogue: types, Destinations: destinations{a.outbound}, IDs: ids,
-		EngineVersion: detect.EngineVersion(), Shared: cfg.DatabaseURL != "", Changed: a.changes.Signal, Admit: a.store.Admit, Now: now, Logger: log,
+		EngineVersion: detect.EngineVersion(), Shared: a.store.Shared(), Changed: a.changes.Signal, Admit: a.store.Admit, Now: a.store.Now, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
 		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
-		Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: now, Logger: log,
+		Shared: a.store.Shared(), Peers: a.store.Nodes, Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
-	if cfg.DatabaseURL != "" {
+	if a.store.Shared() {
 		a.nodes = &follower{
 			log: a.store, seen: seen, news: make(chan struct{}, 1), webhooks: a.router.Follow, all: a.router.FollowAll, types: types.Reload,
 			forget: a.access.Forget, changed: func() { a.changes.Signal(); a.commits.Signal() }, logger: log,

@@ -51,8 +51,9 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 	}
 	d.decide(w, a, result)
 	l.learn(w, a, &result.Attempt.Exchange, started)
+	handedIn := time.Now()
 	err = d.cfg.Queue.Record(result, func(err error) {
-		l.recorded(result, a, err)
+		l.recorded(result, a, handedIn, err)
 		if err != nil {
 			return
 		}
@@ -62,7 +63,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		}
 	})
 	if err != nil {
-		l.recorded(result, a, err)
+		l.recorded(result, a, handedIn, err)
 	}
 	return true
 }

@@ -23,8 +23,10 @@ func (*instant) ClaimOrdered(context.Context, cybervault.WebhookID, int, cyberva
 func (*instant) NextDue(context.Context, cybervault.WebhookID, cybervault.Severity) (time.Time, error) {
 	return time.Time{}, nil
 }
-func (*instant) Release(context.Context, []*cybervault.Assignment) error { return nil }
-func (*instant) Backlogs(context.Context) ([]cybervault.Backlog, error)  { return nil, nil }
+func (*instant) Holds(context.Context, *cybervault.Assignment) (bool, error)      { return true, nil }
+func (*instant) MarkOrdered(context.Context, cybervault.WebhookID) (int64, error) { return 0, nil }
+func (*instant) Release(context.Context, []*cybervault.Assignment) error          { return nil }
+func (*instant) Backlogs(context.Context) ([]cybervault.Backlog, error)           { return nil, nil }
 func (*instant) Do(context.Context, *deliver.Request) (cybervault.Exchange, error) {
 	return cybervault.Exchange{Status: 200}, nil
 }

@@ -159,6 +159,9 @@ func (l *lane) claim(c cybervault.Claim, held int64) {
 		}
 		return
 	}
+	if !found.asked.IsZero() {
+		l.trusted = found.asked
+	}
 	for _, a := range found.claimed {
 		l.push(a, c.Least != "")
 	}
@@ -204,6 +207,7 @@ func (l *lane) settle(c cybervault.Claim, found finding, err error) {
 type finding struct {
 	claimed      []*cybervault.Assignment
 	next, severe time.Time // zero where nothing is to come, or it was not asked
+	asked        time.Time // of a line: when the store was asked
 }
 
 // fetch claims, and asks when to look again for what the claim cannot have taken
@@ -217,7 +221,7 @@ func (l *lane) fetch(c cybervault.Claim) (found finding, err error) {
 	c.Lease = l.d.NewLease()
 	queue := l.d.cfg.Queue
 	if w.Ordered {
-		found.claimed, found.next, err = queue.ClaimOrdered(l.d.ctx, l.webhook, c.Limit, c.Lease)
+		found, err = l.fetchLine(c)
 		l.d.noteQueue(err)
 		return found, err
 	}

@@ -20,6 +20,11 @@ type Queue interface {
 	// order of their sequence numbers, and nothing past one that cannot be
 	// claimed; next tells when that one can, where time decides it.
 	ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error)
+	// Holds reports whether the lease of a delivery is still this node's.
+	Holds(ctx context.Context, a *cybervault.Assignment) (bool, error)
+	// MarkOrdered puts in line what was committed by a node that did not know yet
+	// that the webhook is ordered.
+	MarkOrdered(ctx context.Context, webhook cybervault.WebhookID) (int64, error)
 	// NextDue tells when the earliest pending delivery of a webhook that is at
 	// least so severe can be claimed.
 	NextDue(ctx context.Context, webhook cybervault.WebhookID, least cybervault.Severity) (time.Time, error)
@@ -115,7 +120,11 @@ type Config struct {
 	BreakerAfter int
 	// Trusted reports whether the leases can still be relied on; while they cannot,
 	// no attempt begins. nil: always.
-	Trusted       func() bool
+	Trusted func() bool
+	// Shared says that other nodes may claim out of the same queue.
+	Shared bool
+	// Peers tells how many nodes do at the moment, this one included; nil: 1.
+	Peers         func() int
 	RetrySchedule []time.Duration // for webhooks without their own
 	UserAgent     string
 	Now           func() time.Time

@@ -26,8 +26,9 @@ type lane struct {
 	workers  int
 	stopped  bool
 
-	ordered   bool // the webhook is, as of the last look
-	busy      bool // of an ordered one: an attempt is under way, or its result on its way to the store
+	ordered   bool      // the webhook is, as of the last look
+	busy      bool      // of an ordered one: an attempt is under way, or its result on its way to the store
+	trusted   time.Time // when the store last said that what stands in line is ours; see line.go
 	pace      bucket
 	gate      *time.Timer // set while the gate is shut; see gate.go
 	health    cybervault.WebhookHealth
@@ -136,7 +137,8 @@ func (l *lane) work() {
 		}
 		slots <- struct{}{}
 		made := false
-		if a := l.next(&paid); a != nil {
+		a, doubted := l.next(&paid)
+		if a != nil {
 			if made = l.d.attempt(l, a); !made && a.Ordered {
 				l.ended()
 			}
@@ -146,6 +148,9 @@ func (l *lane) work() {
 			l.refund(paid)
 		}
 		<-slots
+		if doubted != nil {
+			l.ask(doubted)
+		}
 	}
 }
 
@@ -171,23 +176,28 @@ func (l *lane) turn() (chan struct{}, permit) {
 }
 
 // next takes out what to attempt. A worker that was let through for a test which
-// another one took, or that meanwhile has nothing to do, gets nil.
-func (l *lane) next(paid *permit) *cybervault.Assignment {
+// another one took, or that meanwhile has nothing to do, gets nil; so does one for
+// whose delivery the store is to be asked first.
+func (l *lane) next(paid *permit) (a, doubted *cybervault.Assignment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.waiting() == 0 || l.stopped || l.disabling {
-		return nil
+		return nil, nil
 	}
 	if l.waits.first().Test {
 		l.giveUp(*paid)
 		*paid = permit{}
 	} else if l.pace.rate > 0 && !paid.token || l.health.Breaker != cybervault.BreakerClosed && !paid.probe {
-		return nil // the gate was shut meanwhile: at its next turn it asks again
+		return nil, nil // the gate was shut meanwhile: at its next turn it asks again
 	}
-	a := l.waits.pop()
+	if a := l.waits.first(); a.Ordered && l.doubtful() {
+		l.busy = true
+		return nil, a
+	}
+	a = l.waits.pop()
 	l.spare.leave(a)
 	l.busy = l.busy || a.Ordered
-	return a
+	return a, nil
 }
 
 // remove takes out of memory what drop chooses.
@@ -274,11 +284,14 @@ const (
 	statusUnavailable     = 503
 )
 
-// recorded is called when a result is durable, or was refused.
-func (l *lane) recorded(r *cybervault.Result, a *cybervault.Assignment, err error) {
+// recorded is called when a result that was handed in at a time is durable, or
+// was refused.
+func (l *lane) recorded(r *cybervault.Result, a *cybervault.Assignment, handedIn time.Time, err error) {
 	if a.Ordered {
 		if err != nil || r.Status == cybervault.DeliveryPending {
 			l.holdBack()
+		} else {
+			l.trust(handedIn)
 		}
 		l.ended()
 	} else {
@@ -295,39 +308,6 @@ func (l *lane) recorded(r *cybervault.Result, a *cybervault.Assignment, err erro
 			slog.String("delivery", r.Attempt.Delivery.String()), slog.Any("error", err))
 		l.wakeAt(r.Lease.Until, a.Severity)
 	}
-}
-
-// holdBack gives back what was claimed behind a delivery that has not ended.
-func (l *lane) holdBack() {
-	left := l.removed(func(a *cybervault.Assignment) bool { return a.Ordered })
-	if len(left) == 0 {
-		return
-	}
-	l.d.workers.Go(func() {
-		l.giveBack(left)
-		l.wake("") // to learn when to look again
-	})
-}
-
-// passed looks again at the line of an ordered webhook, which a delivery that did
-// not stand in it may have stopped: a test, or one from before the order.
-func (l *lane) passed() {
-	l.mu.Lock()
-	again := l.ordered
-	l.mu.Unlock()
-	if again {
-		l.wake("")
-	}
-}
-
-// ended lets the next delivery of an ordered webhook go: what came before it is
-// durable.
-func (l *lane) ended() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.busy = false
-	l.hire()
-	l.refill()
 }
 
 // empty forgets what waits: its deliveries have ended in the store.

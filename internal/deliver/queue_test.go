@@ -35,6 +35,7 @@ type memQueue struct {
 	trouble  chan struct{} // not nil: refuses; closed when it is over
 	refused  int
 	claims   int
+	asked    int // whose a lease is
 	stale    int
 	released int
 	records  sync.WaitGroup // results on their way
@@ -132,6 +133,18 @@ func (q *memQueue) ClaimOrdered(_ context.Context, webhook cybervault.WebhookID,
 	})
 	return claimed, next, err
 }
+
+func (q *memQueue) Holds(_ context.Context, a *cybervault.Assignment) (held bool, err error) {
+	err = q.transact(func() {
+		r := q.rows[a.Delivery]
+		held = r.status == cybervault.DeliveryPending && r.token == a.Lease.Token
+		q.asked++
+	})
+	return held, err
+}
+
+// MarkOrdered does nothing: whatever is of an ordered webhook stands in line here.
+func (*memQueue) MarkOrdered(context.Context, cybervault.WebhookID) (int64, error) { return 0, nil }
 
 func (q *memQueue) NextDue(_ context.Context, webhook cybervault.WebhookID, least cybervault.Severity) (due time.Time, err error) {
 	q.mu.Lock()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cybervault/cybervault"
 )
 
 // A node that was killed, or that the network cut off, leaves a row in `nodes`
@@ -78,7 +80,7 @@ func (p *place) bury(ctx context.Context, n int) (err error) {
 	if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1, $2)", nodeLockClass, n).Scan(&free); err != nil || !free {
 		return err
 	}
-	if err := freeLeasesOf(ctx, tx, n); err != nil {
+	if err := freeLeasesOf(ctx, tx, n, cybervault.LineGrace-lostAfter); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "DELETE FROM nodes WHERE number = $1", n); err != nil {
@@ -114,9 +116,12 @@ type execer interface {
 	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
 }
 
-// freeLeasesOf makes what a node had claimed due at once.
-func freeLeasesOf(ctx context.Context, on execer, n int) error {
-	_, err := on.Exec(ctx, "UPDATE deliveries SET lease_token = 0, due_at = "+databaseNow+" WHERE id IN ("+leasesOf+") AND status = 0 AND lease_token <> 0 AND lease_token % 256 = $1", int64(n))
+// freeLeasesOf makes what a node had claimed due at once. The node may not be dead
+// but cut off from the database, with an attempt under way: what stands in a line
+// waits for grace, until that has ended for certain.
+func freeLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) error {
+	_, err := on.Exec(ctx, "UPDATE deliveries SET lease_token = 0, due_at = CASE WHEN ordered = 1 THEN LEAST(due_at, "+databaseNow+" + $2) ELSE "+databaseNow+" END WHERE id IN ("+leasesOf+") AND status = 0 AND lease_token <> 0 AND lease_token % 256 = $1",
+		int64(n), grace.Microseconds())
 	if err != nil {
 		return fmt.Errorf("free the leases of node %d: %w", n, err)
 	}

@@ -131,7 +131,7 @@ func (p *place) settle(ctx context.Context, conn *pgx.Conn, before int, first bo
 		return 0, err
 	}
 	if first || n != before {
-		if err := freeLeasesOf(ctx, conn, n); err != nil {
+		if err := freeLeasesOf(ctx, conn, n, cybervault.LineGrace); err != nil {
 			return 0, err
 		}
 	}

@@ -16,49 +16,37 @@ import (
 const (
 	selectInOrder = `SELECT d.id, d.due_at, d.status FROM deliveries d
 WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 ORDER BY d.sequence LIMIT ?`
-	selectOrdered = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, d.severity, e.id, e.id_rest, e.type, e.body
+	selectOrdered = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, d.severity, e.id, e.id_rest, e.type, e.body, d.due_at, d.status
 FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.webhook_id = ? AND d.ordered = 1 AND d.finished_at = 0 ORDER BY d.sequence LIMIT ?`
 	selectUnmarked = `SELECT id, due_at FROM deliveries
 WHERE webhook_id = ? AND status < 2 AND status = ? AND severity = ? AND due_at >= ? AND ordered = 0 ORDER BY due_at LIMIT ?`
 )
 
+// lineBusy is how long to leave a line alone that another node is at.
+const lineBusy = 50 * time.Millisecond
+
 // ClaimOrdered leases up to limit deliveries of an ordered webhook in the order
 // of their sequence numbers, from the first that has not ended on: nothing is
-// claimed past one that is not due, is under a lease, or is held. Where that one
-// stopped it, next tells when it can be claimed; otherwise next is zero.
+// claimed past one that is not due, is under a lease, is held, or is being changed
+// by another node. Where that one stopped it, next tells when to look again;
+// otherwise next is zero.
 func (s *Store) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, limit int, lease cybervault.Lease) (claimed []*cybervault.Assignment, next time.Time, err error) {
 	if limit < 1 {
 		return nil, time.Time{}, nil
 	}
-	err = s.w.do(ctx, func(tx transaction) error {
-		claimed, next = claimed[:0], time.Time{}
+	err = s.w.do(ctx, func(tx transaction) (err error) {
 		var free []int64
-		now, stopped := micros(s.now()), false
-		err := tx.query(selectInOrder+s.dialect.forUpdate, []any{webhook.Key(), int64(limit)}, func(row []any) {
-			switch due := asInt(row[1]); {
-			case stopped:
-			case asInt(row[2]) != statusPending: // freeing it wakes the lane
-				stopped = true
-			case due > now:
-				stopped, next = true, fromMicros(due)
-			default:
-				free = append(free, asInt(row[0]))
-			}
-		})
-		if err != nil || len(free) == 0 {
+		now := micros(s.now())
+		if free, next, err = lineFrom(tx, webhook, limit, now); err != nil || len(free) == 0 {
+			claimed = claimed[:0]
 			return err
 		}
-		err = tx.query(selectOrdered, []any{webhook.Key(), int64(len(free))}, func(row []any) {
-			if n := len(claimed); n < len(free) && asInt(row[0]) == free[n] {
-				claimed = append(claimed, assignment(webhook, row, lease))
-			}
-		})
-		if err != nil {
+		if claimed, err = s.takeLine(tx, webhook, free, now, lease, claimed[:0]); err != nil {
 			return err
 		}
-		for _, a := range claimed {
-			a.Ordered = !a.Test // a test stands in no line
+		if len(claimed) == 0 {
+			next = fromMicros(now).Add(lineBusy)
 		}
 		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
 			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
@@ -68,6 +56,53 @@ func (s *Store) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, 
 		return nil, time.Time{}, err
 	}
 	return claimed, next, nil
+}
+
+// lineFrom tells which deliveries stand free at the head of a line.
+func lineFrom(tx transaction, webhook cybervault.WebhookID, limit int, now int64) (free []int64, next time.Time, err error) {
+	stopped := false
+	err = tx.query(selectInOrder, []any{webhook.Key(), int64(limit)}, func(row []any) {
+		switch due := asInt(row[1]); {
+		case stopped:
+		case asInt(row[2]) != statusPending: // freeing it wakes the lane
+			stopped = true
+		case due > now:
+			stopped, next = true, fromMicros(due)
+		default:
+			free = append(free, asInt(row[0]))
+		}
+	})
+	return free, next, err
+}
+
+// takeLine locks what stood free at the head of a line a moment ago, as far as it
+// still does. A gap ends it: what is missing may have ended, or another node may be
+// about to lease it. Waiting for that node would tell, but two nodes that claim for
+// many webhooks in one transaction each could then wait for each other.
+func (s *Store) takeLine(tx transaction, webhook cybervault.WebhookID, free []int64, now int64, lease cybervault.Lease, into []*cybervault.Assignment) ([]*cybervault.Assignment, error) {
+	whole := true
+	err := tx.query(selectOrdered+s.dialect.skipLocked, []any{webhook.Key(), int64(len(free))}, func(row []any) {
+		n := len(into)
+		whole = whole && n < len(free) && asInt(row[0]) == free[n] && asInt(row[10]) <= now && asInt(row[11]) == statusPending
+		if !whole {
+			return
+		}
+		a := assignment(webhook, row, lease)
+		a.Ordered = !a.Test // a test stands in no line
+		into = append(into, a)
+	})
+	return into, err
+}
+
+// Holds reports whether the lease of a delivery is still the caller's. On SQLite
+// nobody can have taken it.
+func (s *Store) Holds(ctx context.Context, a *cybervault.Assignment) (held bool, err error) {
+	if !s.Shared() {
+		return true, nil
+	}
+	err = s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ? AND lease_token = ? AND status = 0)"),
+		a.Delivery.Key(), a.Lease.Token).Scan(&held)
+	return held, readError(err)
 }
 
 // assignment reads a row of selectDue or selectOrdered.

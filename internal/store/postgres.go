@@ -25,7 +25,8 @@ const (
 	postgresPatience = 30 * time.Second
 )
 
-func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
+func (s *Store) openPostgres(ctx context.Context, c Config) error {
+	databaseURL := c.DatabaseURL
 	cfg, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		// The error may show the password.
@@ -46,6 +47,14 @@ func (s *Store) openPostgres(ctx context.Context, databaseURL string) error {
 	if err := migratePostgres(ctx, s.db); err != nil {
 		return err
 	}
+	ask := askPostgres(s.db)
+	if c.DatabaseNow != nil {
+		ask = func(context.Context) (time.Time, time.Duration, error) { return c.DatabaseNow(), 0, nil }
+	}
+	if s.clock, err = startClock(ctx, s.now, ask); err != nil {
+		return err
+	}
+	s.now = s.clock.now
 	if s.place, err = takePlace(ctx, cfg, s.log); err != nil {
 		return err
 	}

@@ -36,8 +36,11 @@ type Config struct {
 	// DiskFree tells how many bytes the file system of a directory has left; nil
 	// asks the operating system.
 	DiskFree func(dir string) (int64, error)
-	// Now is the clock; nil means time.Now.
+	// Now is the node's clock; nil means time.Now.
 	Now func() time.Time
+	// DatabaseNow stands in for the clock of a PostgreSQL server, which is asked
+	// where this is nil.
+	DatabaseNow func() time.Time
 	// Changed is told after each commit that stands in the change log; nil:
 	// nobody. It must not block.
 	Changed func()
@@ -51,7 +54,8 @@ type Store struct {
 	w       *writer
 	seal    *sealer
 	spans   knownSpans
-	now     func() time.Time
+	now     func() time.Time // that the queue goes by: see clock.go
+	clock   *databaseClock   // nil on SQLite
 	log     *slog.Logger
 	changed func()
 	unlock  func()
@@ -80,13 +84,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if cfg.DatabaseURL != "" {
-		err = s.openPostgres(ctx, cfg.DatabaseURL)
+		err = s.openPostgres(ctx, cfg)
 	} else {
 		err = s.openSQLite(ctx, cfg)
 	}
 	if err != nil {
 		if s.w != nil {
 			s.w.close()
+		}
+		if s.clock != nil {
+			s.clock.leave()
 		}
 		if s.db != nil {
 			_ = s.db.Close()
@@ -103,6 +110,9 @@ func (s *Store) Close() error {
 	s.w.close()
 	if s.place != nil {
 		s.place.leave()
+	}
+	if s.clock != nil {
+		s.clock.leave()
 	}
 	err := s.db.Close()
 	s.unlock()

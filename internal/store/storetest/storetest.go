@@ -72,7 +72,7 @@ func newFixture(t *testing.T, cfg store.Config) *fixture {
 	t.Helper()
 	f := &fixture{T: t, clock: &clock{now: start}}
 	f.cfg = cfg
-	f.cfg.Key, f.cfg.Now = bytes.Repeat([]byte{7}, store.KeySize), f.clock.Now
+	f.cfg.Key, f.cfg.Now, f.cfg.DatabaseNow = bytes.Repeat([]byte{7}, store.KeySize), f.clock.Now, f.clock.Now
 	f.s = f.open()
 	f.ids = cybervault.NewIDSource(1, 0, f.clock.Now)
 	f.ws = f.workspace()
