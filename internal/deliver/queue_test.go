@@ -190,6 +190,10 @@ func (q *memQueue) Backlogs(context.Context) ([]cybervault.Backlog, error) {
 	return out, nil
 }
 
+func (q *memQueue) Record(r *cybervault.Result, done func(error)) error {
+	return q.record(r, &atomic.Bool{}, done)
+}
+
 // record keeps a result while the database is in trouble, as the store does,
 // unless it is lost with its node.
 func (q *memQueue) record(r *cybervault.Result, dead *atomic.Bool, done func(error)) error {
