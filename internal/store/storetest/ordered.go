@@ -112,3 +112,26 @@ func replayInOrder(f *fixture) {
 	f.must(f.s.AddDelivery(f.Context(), pub.Event, &replay))
 	f.claimOrdered(w, 10, time.Time{}, 1, 2)
 }
+
+// On SQLite nobody else can have a lease, so nobody is asked.
+func holds(f *fixture) {
+	w := f.webhook(ordered)
+	f.publish(f.publication(event{}, inLine(w, cybervault.DeliveryPending)))
+	first := f.claimOrdered(w, 1, time.Time{}, 1)[0]
+	want := func(a *cybervault.Assignment, want bool) {
+		f.Helper()
+		got, err := f.s.Holds(f.Context(), a)
+		f.must(err)
+		if got != (want || !f.s.Shared()) {
+			f.Errorf("holds the lease: %t, want %t", got, want)
+		}
+	}
+	want(first, true)
+	f.must(f.s.Release(f.Context(), []*cybervault.Assignment{first}))
+	want(first, false)
+	second := f.claimOrdered(w, 1, time.Time{}, 1)[0]
+	want(first, false)
+	want(second, true)
+	f.must(f.record(f.result(asBirth(second), 1, cybervault.DeliveryDelivered)))
+	want(second, false)
+}

@@ -25,6 +25,7 @@ func queueCases() map[string]func(*fixture) {
 		"queue/in order":                          claimInOrder,
 		"queue/made ordered":                      madeOrdered,
 		"queue/a replay of an ordered webhook":    replayInOrder,
+		"queue/whose a lease is":                  holds,
 		"queue/release":                           release,
 		"queue/backlogs":                          backlogs,
 		"queue/pending counts":                    pendingCounts,
