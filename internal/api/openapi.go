@@ -68,6 +68,7 @@ func tags() []schema {
 		{"name": tagDeliveries, "description": "What became of each event at each webhook."},
 		{"name": tagTelemetry, "description": "Raw records for the threat engine."},
 		{"name": tagKeys, "description": "Credentials of programs."},
+		{"name": tagUpkeep, "description": "For whoever keeps the server."},
 		{"name": tagOperations, "description": "For whoever runs the server; no API key is needed."},
 	}
 }

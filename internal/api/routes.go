@@ -50,6 +50,7 @@ const (
 	tagDeliveries = "Deliveries"
 	tagTelemetry  = "Telemetry"
 	tagKeys       = "API keys"
+	tagUpkeep     = "Upkeep"
 	tagOperations = "Operations"
 )
 
@@ -103,6 +104,8 @@ func routes() []route {
 		{method: post, pattern: "/v1/keys", scope: admin, handle: (*server).createKey, about: aboutCreateKey},
 		{method: get, pattern: "/v1/keys", scope: admin, handle: (*server).listKeys, about: aboutListKeys},
 		{method: del, pattern: "/v1/keys/{id}", scope: admin, handle: (*server).revokeKey, about: aboutRevokeKey},
+
+		{method: get, pattern: "/v1/backup", scope: admin, handle: (*server).backup, about: aboutBackup},
 
 		{method: get, pattern: "/healthz", handle: (*server).healthz, about: aboutHealthz},
 		{method: get, pattern: "/readyz", handle: (*server).readyz, about: aboutReadyz},

@@ -32,6 +32,7 @@ type Config struct {
 	Catalogue Catalogue
 	Telemetry Telemetry
 	Keys      Keys
+	Backups   Backups
 	Health    Health
 	Receivers Receivers // nil: webhooks are shown without their health
 	Metrics   http.Handler

@@ -68,6 +68,7 @@ type App struct {
 	retention  *retention
 	nodes      *follower // nil where no other node can share the store
 	disk       *diskWatch
+	backups    *backups
 	load       api.Load
 	server     *http.Server
 	listener   net.Listener
@@ -94,7 +95,11 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		}
 	}()
 	now := failpoint.Clock()
-	key, err := loadKey(cfg.KeyFile())
+	database := ""
+	if cfg.DatabaseURL == "" {
+		database = filepath.Join(cfg.DataDir, DatabaseFile)
+	}
+	key, err := loadKey(cfg.KeyFile(), database)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +108,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}); err != nil {
 		return nil, err
 	}
+	removeCopies(cfg.DataDir) // the store is locked: they are nobody's
 	last, err := a.store.LastKey(ctx)
 	if err != nil {
 		return nil, err
@@ -112,6 +118,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if a.workspace, err = a.store.Workspace(ctx, cybervault.NewID[cybervault.WorkspaceID](ids), firstWorkspace); err != nil {
 		return nil, err
 	}
+	a.backups = &backups{store: a.store, dir: cfg.DataDir, workspace: a.workspace, version: version, fingerprint: store.KeyFingerprint(key), now: now}
 	a.access = access.New(a.store, now, ids)
 	if cfg.BootstrapAPIKey != "" {
 		if err := a.access.Bootstrap(ctx, a.workspace, cfg.BootstrapAPIKey); err != nil {
@@ -170,7 +177,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 	}
 	calls := api.New(api.Config{
 		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
-		Keys: a.access, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
+		Keys: a.access, Backups: a.backups, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{

@@ -97,6 +97,8 @@ func commands(env *Env) []*cobra.Command {
 		newDemo(env),
 		newAnalyze(env),
 		newBench(env),
+		newBackup(env),
+		newRestore(env),
 		newTrigger(env),
 		newEvents(env),
 		newWebhooks(env),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -21,11 +22,12 @@ type Flags struct {
 }
 
 // Bind adds a flag for every setting that may have one to fs, and --config.
-func Bind(fs *pflag.FlagSet) *Flags {
+// With names, for those only; the others are still read from elsewhere.
+func Bind(fs *pflag.FlagSet, names ...string) *Flags {
 	f := &Flags{file: &flagValue{hint: "file"}, given: make(map[string]*flagValue)}
 	fs.Var(f.file, "config", "file of settings (default "+DefaultFile+" in the current directory, if it exists)")
 	for _, o := range options() {
-		if o.noFlag {
+		if o.noFlag || len(names) > 0 && !slices.Contains(names, o.name) {
 			continue
 		}
 		v := &flagValue{hint: o.hint, list: o.list, fallback: o.defaultText()}

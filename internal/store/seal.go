@@ -4,6 +4,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -12,6 +14,13 @@ import (
 
 // KeySize is the length of the key that seals secrets, in bytes.
 const KeySize = 32
+
+// KeyFingerprint tells one key from another without telling the key: the key is
+// random, so its digest says nothing about it.
+func KeyFingerprint(key []byte) string {
+	sum := sha256.Sum256(append([]byte("cybervault sealing key\x00"), key...))
+	return hex.EncodeToString(sum[:8])
+}
 
 // sealer encrypts what must not be readable in a copy of the database, with
 // AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce. The id of the row

@@ -28,15 +28,11 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	lock := flock.New(path + ".lock")
-	held, err := lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
+	var err error
+	if s.unlock, err = LockDatabase(path); err != nil {
+		s.unlock = func() {}
+		return err
 	}
-	if !held {
-		return cybervault.Invalid("data", "another CyberVault server has %s open: stop it, or choose another data directory", path)
-	}
-	s.unlock = func() { _ = lock.Unlock() }
 	s.dialect = sqliteDialect()
 	// As SQLite's own builds for Linux do: as durable as fsync, without waiting
 	// for the file's timestamps. Where there is no fdatasync, fsync it is.
@@ -79,6 +75,20 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	return s.w.do(ctx, func(tx transaction) error {
 		return exec(tx, freeLeases, micros(s.now()))
 	})
+}
+
+// LockDatabase keeps every other server away from an embedded database, whether
+// it exists or not, until unlock is called.
+func LockDatabase(path string) (unlock func(), err error) {
+	lock := flock.New(path + ".lock")
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !held {
+		return nil, cybervault.Invalid("data", "another CyberVault server has %s open: stop it, or choose another data directory", path)
+	}
+	return func() { _ = lock.Unlock() }, nil
 }
 
 func migrateSQLite(ctx context.Context, dsn string) error {

@@ -21,7 +21,8 @@ type sqliteSession struct {
 	args  []any
 	list  changeList
 	path  string
-	bound int64 // of the write-ahead log: maxLogBytes
+	bound int64       // of the write-ahead log: maxLogBytes
+	copy  *sqliteCopy // under way, or nil
 
 	buffer uintptr // what texts and blobs are copied to, for as long as a statement runs
 	size   int
@@ -69,6 +70,7 @@ func (s *sqliteSession) open(path string) error {
 }
 
 func (s *sqliteSession) close() {
+	_ = s.endCopy()
 	for _, stmt := range s.stmts {
 		sqlite3.Xsqlite3_finalize(s.tls, stmt)
 	}

@@ -79,6 +79,7 @@ type writer struct {
 	refused    atomic.Int64 // publications that a database in trouble did not take
 	full       atomic.Int64 // hand-ins that the queue had no room for
 	waiting    atomic.Int64 // bytes in the queue
+	snapshot   atomic.Pointer[copying]
 
 	mu     sync.RWMutex // held for reading while an operation is handed in
 	closed bool
@@ -155,7 +156,10 @@ func (w *writer) do(ctx context.Context, fn func(transaction) error) error {
 }
 
 func (w *writer) loop(s session) {
-	defer func() { s.close() }()
+	defer func() {
+		w.endSnapshot(s, errClosed)
+		s.close()
+	}()
 	var (
 		kept     []*operation // results that a database in trouble did not take
 		lastTry  time.Time
@@ -163,12 +167,19 @@ func (w *writer) loop(s session) {
 		care     carer
 	)
 	for {
-		group, open := w.gather(care.patience(len(kept) > 0))
+		patience := care.patience(len(kept) > 0)
+		copying := w.stepSnapshot(s)
+		if copying {
+			patience = snapshotPause
+		}
+		group, open := w.gather(patience)
 		if len(group)+len(kept) == 0 {
 			if !open {
 				return
 			}
-			care.tend(s, true)
+			if !copying {
+				care.tend(s, true)
+			}
 			continue
 		}
 		var err error
@@ -204,7 +215,8 @@ func (w *writer) loop(s session) {
 			return
 		}
 		if troubles++; troubles > 1 {
-			if fresh, err := w.open(); err == nil {
+			if fresh, opened := w.open(); opened == nil {
+				w.endSnapshot(s, err)
 				s.close()
 				s = fresh
 			}
