@@ -36,7 +36,7 @@ func (b *backups) Backup(ctx context.Context, ws cybervault.WorkspaceID) (api.Ba
 	if ws != b.workspace {
 		return nil, cybervault.Errorf(cybervault.CodeForbidden, "a backup holds the data of every workspace: ask with an admin key of the first one")
 	}
-	if err := b.store.CheckSnapshot(); err != nil {
+	if err := b.store.CheckSnapshot(ctx); err != nil {
 		return nil, err
 	}
 	return takeCopy(ctx, b.dir, b.now(), b.version, b.fingerprint, nil, b.store.Snapshot)

@@ -49,8 +49,8 @@ func Write(ctx context.Context, w io.Writer, m *Manifest, key []byte, database i
 	}
 	database = &canceller{ctx, database}
 	sum := sha256.New()
-	part := make([]byte, partBytes)
 	left := m.Database.Bytes
+	part := make([]byte, min(left, partBytes))
 	for n := int64(1); n <= m.Database.Parts && out.err == nil; n++ {
 		part = part[:min(left, partBytes)]
 		if _, err := io.ReadFull(database, part); err != nil {
@@ -206,8 +206,8 @@ func (r *reader) part(n, size int64) error {
 	if err != nil {
 		return damaged("%s cannot be unpacked", namePart(n))
 	}
-	if r.plain == nil {
-		r.plain = make([]byte, partBytes)
+	if int64(len(r.plain)) < size {
+		r.plain = make([]byte, size)
 	}
 	plain := r.plain[:size]
 	if _, err := io.ReadFull(r.inflate, plain); err != nil {

@@ -49,7 +49,7 @@ var errPostgresBackup = cybervault.Errorf(cybervault.CodeConflict,
 // Snapshot writes a consistent copy of the embedded database to a new file at
 // path. CodeConflict on PostgreSQL, or while another snapshot is under way.
 func (s *Store) Snapshot(ctx context.Context, path string) error {
-	if err := s.CheckSnapshot(); err != nil {
+	if err := s.CheckSnapshot(ctx); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -81,18 +81,22 @@ func (s *Store) Snapshot(ctx context.Context, path string) error {
 // CheckSnapshot says whether a snapshot can be made: CodeConflict on PostgreSQL,
 // CodeUnavailable where the disk's reserve would not be kept with a copy beside
 // the database.
-func (s *Store) CheckSnapshot() error {
+func (s *Store) CheckSnapshot(ctx context.Context) error {
 	if s.disk == nil {
 		return errPostgresBackup
 	}
-	info, err := os.Stat(s.disk.path)
-	if err != nil {
-		return fmt.Errorf("look at the database: %w", err)
+	// Not the file's size: what is in the write-ahead log goes into the copy too.
+	var pages, size int64
+	if err := s.db.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
+		return readError(err)
+	}
+	if err := s.db.QueryRowContext(ctx, "PRAGMA page_size").Scan(&size); err != nil {
+		return readError(err)
 	}
 	d := s.CheckDisk()
-	if d.Free > 0 && d.Free-info.Size() < d.Reserve {
+	if d.Free > 0 && d.Free-pages*size < d.Reserve {
 		return cybervault.Errorf(cybervault.CodeUnavailable, "a backup needs %s beside the database for as long as it is made, and the disk has %s free, with a reserve of %s: free some space",
-			mebibytes(info.Size()), mebibytes(d.Free), mebibytes(d.Reserve))
+			mebibytes(pages*size), mebibytes(d.Free), mebibytes(d.Reserve))
 	}
 	return nil
 }
