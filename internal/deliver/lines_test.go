@@ -250,7 +250,9 @@ func TestALineOfTwoNodesIsInOrder(t *testing.T) {
 func inLine(t *testing.T, answers []string, acts []act) (failed []string) {
 	p := newPair(t, time.Second, 5*time.Second)
 	kinds := map[string]answer{"ok": answering(200, time.Millisecond), "refuse": answering(500, time.Millisecond), "hang": silent, "slow": answering(200, 4*time.Second)}
-	hook := p.webhook(func(ctx context.Context, n int) (cybervault.Exchange, error) { return kinds[answers[n%len(answers)]](ctx, n) })
+	hook := p.webhook(func(ctx context.Context, n int) (cybervault.Exchange, error) {
+		return kinds[answers[n%len(answers)]](ctx, n)
+	})
 	var mu sync.Mutex
 	p.line(hook, func(s string) {
 		mu.Lock()
