@@ -18,10 +18,11 @@ func (s *server) describe() ([]byte, error) {
 	parts["Problem"] = parts.structure(reflect.TypeFor[problemJSON]())
 	paths := schema{}
 	for _, rt := range routes() {
-		item, ok := paths[rt.pattern].(schema)
+		path := strings.ReplaceAll(rt.pattern, "...}", "}") // the mux's own way to say that there may be more than one part
+		item, ok := paths[path].(schema)
 		if !ok {
 			item = schema{}
-			paths[rt.pattern] = item
+			paths[path] = item
 		}
 		item[strings.ToLower(rt.method)] = parts.operation(rt)
 	}
@@ -67,6 +68,7 @@ func tags() []schema {
 		{"name": tagWebhooks, "description": "Where events are delivered to, and how."},
 		{"name": tagDeliveries, "description": "What became of each event at each webhook."},
 		{"name": tagTelemetry, "description": "Raw records for the threat engine."},
+		{"name": tagAudit, "description": "Proofs that what the delivery log says was not changed afterwards."},
 		{"name": tagKeys, "description": "Credentials of programs."},
 		{"name": tagUpkeep, "description": "For whoever keeps the server."},
 		{"name": tagOperations, "description": "For whoever runs the server; no API key is needed."},
@@ -142,7 +144,7 @@ func (c components) parameters(rt route) []schema {
 	var all []schema
 	for part := range strings.SplitSeq(rt.pattern, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
-			all = append(all, schema{"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": schema{"type": "string"}})
+			all = append(all, schema{"name": strings.TrimSuffix(strings.TrimSuffix(name, "}"), "..."), "in": "path", "required": true, "schema": schema{"type": "string"}})
 		}
 	}
 	for _, p := range rt.params {

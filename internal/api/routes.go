@@ -49,6 +49,7 @@ const (
 	tagWebhooks   = "Webhooks"
 	tagDeliveries = "Deliveries"
 	tagTelemetry  = "Telemetry"
+	tagAudit      = "Audit log"
 	tagKeys       = "API keys"
 	tagUpkeep     = "Upkeep"
 	tagOperations = "Operations"
@@ -95,11 +96,17 @@ func routes() []route {
 		{method: get, pattern: "/v1/deliveries/{id}", scope: read, handle: (*server).getDelivery, about: aboutGetDelivery},
 		{method: post, pattern: "/v1/deliveries/{id}/replay", scope: admin, handle: (*server).replayDelivery, about: aboutReplayDelivery},
 		{method: post, pattern: "/v1/deliveries/{id}/cancel", scope: admin, handle: (*server).cancelDelivery, about: aboutCancelDelivery},
+		{method: get, pattern: "/v1/deliveries/{id}/proof", scope: read, handle: (*server).proveDelivery, about: aboutProveDelivery},
 		{method: get, pattern: "/v1/replays", scope: read, handle: (*server).listReplays, about: aboutListReplays},
 		{method: get, pattern: "/v1/replays/{id}", scope: read, handle: (*server).getReplay, about: aboutGetReplay},
 		{method: post, pattern: "/v1/replays/{id}/cancel", scope: admin, handle: (*server).cancelReplay, about: aboutCancelReplay},
 
 		{method: post, pattern: "/v1/telemetry", scope: ingest, handle: (*server).ingest, about: aboutIngest},
+
+		{method: get, pattern: "/v1/audit/key", scope: read, handle: (*server).auditKey, about: aboutAuditKey},
+		{method: get, pattern: "/v1/audit/checkpoint", scope: read, handle: (*server).auditCheckpoint, about: aboutAuditCheckpoint},
+		{method: get, pattern: "/v1/audit/entries", scope: read, handle: (*server).auditEntries, about: aboutAuditEntries},
+		{method: get, pattern: "/v1/audit/tile/{path...}", scope: read, handle: (*server).auditTile, about: aboutAuditTile},
 
 		{method: post, pattern: "/v1/keys", scope: admin, handle: (*server).createKey, about: aboutCreateKey},
 		{method: get, pattern: "/v1/keys", scope: admin, handle: (*server).listKeys, about: aboutListKeys},

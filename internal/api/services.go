@@ -85,6 +85,23 @@ type Telemetry interface {
 	Ingest(ctx context.Context, ws cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error)
 }
 
+// Audit is the tamper-evident log. CodeConflict where what is stored is not what
+// was signed.
+type Audit interface {
+	// PublicKey is the key to check checkpoints with.
+	PublicKey() string
+	// Checkpoint is the newest signed one.
+	Checkpoint(ctx context.Context) (string, error)
+	// Tile is the first hashes of a tile, all 256 where width is 0; CodeNotFound.
+	Tile(ctx context.Context, level int, index int64, width int) ([]byte, error)
+	// Entries makes up to 256 entries from the rows as they are now; CodeNotFound.
+	Entries(ctx context.Context, tile int64) ([]cybervault.AuditRow, error)
+	// Prove proves how a delivery ended and, unless from is 0, that the log extends
+	// the one of so many entries. CodeNotFound; CodeConflict where it has not ended;
+	// CodeUnavailable where it is not in the log yet.
+	Prove(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, from int64) (*cybervault.AuditProof, error)
+}
+
 // Keys knows the API keys.
 type Keys interface {
 	// Authenticate finds the key that a request presented; CodeUnauthorized if

@@ -25,6 +25,7 @@ import (
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/access"
 	"github.com/cybervault/cybervault/internal/api"
+	"github.com/cybervault/cybervault/internal/audit"
 	"github.com/cybervault/cybervault/internal/catalog"
 	"github.com/cybervault/cybervault/internal/config"
 	"github.com/cybervault/cybervault/internal/dashboard"
@@ -67,6 +68,7 @@ type App struct {
 	pipeline   *pipeline
 	retention  *retention
 	nodes      *follower // nil where no other node can share the store
+	audit      *audit.Log
 	disk       *diskWatch
 	backups    *backups
 	load       api.Load
@@ -109,6 +111,11 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	removeCopies(cfg.DataDir) // the store is locked: they are nobody's
+	signer, err := audit.NewSigner(key)
+	if err != nil {
+		return nil, err
+	}
+	a.audit = audit.New(a.store, signer, now, log)
 	last, err := a.store.LastKey(ctx)
 	if err != nil {
 		return nil, err
@@ -176,7 +183,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Audit: a.audit,
 		Keys: a.access, Backups: a.backups, Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
@@ -247,6 +254,7 @@ func (a *App) Run(ctx context.Context) error {
 		if a.nodes != nil {
 			wg.Go(func() { a.nodes.run(sweeping) })
 		}
+		wg.Go(func() { a.audit.Run(sweeping) })
 		wg.Wait()
 	}()
 	failed := make(chan error, 1)

@@ -103,6 +103,7 @@ func commands(env *Env) []*cobra.Command {
 		newEvents(env),
 		newWebhooks(env),
 		newDeliveries(env),
+		newAudit(env),
 		newKeys(env),
 		newListen(env),
 		newVerify(env),

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -271,7 +272,11 @@ func (s *Store) PruneChanges(ctx context.Context, before time.Time) (more bool, 
 			}
 			last = asInt(row[0])
 		})
-		if err != nil || end == 0 {
+		if err != nil {
+			return err
+		}
+		// Nor may the audit log's own position go.
+		if err := tx.query("SELECT transaction_id FROM audit_state WHERE id = 1", nil, func(row []any) { end = min(end, asInt(row[0])-1) }); err != nil || end <= 0 {
 			return err
 		}
 		more = !young && read > pruneRows
@@ -283,12 +288,42 @@ func (s *Store) PruneChanges(ctx context.Context, before time.Time) (more bool, 
 // restartChanges begins the log anew where its rows are of transactions that
 // this PostgreSQL has yet to begin: the database was restored from a dump of
 // another one, and nobody could tell the order of what is logged from now on.
+// What the audit log has yet to read is carried over.
 func (s *Store) restartChanges(ctx context.Context) error {
 	return s.w.do(ctx, func(tx transaction) error {
-		n, err := execCount(tx, "DELETE FROM changes WHERE (SELECT MAX(id) FROM changes) >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-		if err != nil || n == 0 {
+		restored := false
+		err := tx.query("SELECT 1 WHERE (SELECT MAX(id) FROM changes) >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint", nil, func([]any) { restored = true })
+		if err != nil || !restored {
 			return err
 		}
-		return exec(tx, "INSERT INTO changes (id, at, changed) VALUES (1, ?, ?)", micros(s.now()), []byte{changeFormat})
+		var unread changeList
+		unread.reset()
+		var damaged error
+		err = tx.query("SELECT c.changed FROM changes c WHERE c.id > (SELECT transaction_id FROM audit_state WHERE id = 1) ORDER BY c.id", nil, func(row []any) {
+			damaged = errors.Join(damaged, unpackChanges(asBytes(row[0]), func(c changed) bool {
+				if ref, ok := auditRef(c); ok && ref.Delivery {
+					unread.delivery(c.key, statusCode(c.status))
+				} else if ok {
+					unread.event(c.key)
+				}
+				return true
+			}))
+		})
+		if err = errors.Join(err, damaged); err != nil {
+			return err
+		}
+		now := micros(s.now())
+		if err := exec(tx, "DELETE FROM changes"); err != nil {
+			return err
+		}
+		if err := exec(tx, "INSERT INTO changes (id, at, changed) VALUES (1, ?, ?)", now, []byte{changeFormat}); err != nil {
+			return err
+		}
+		if !unread.empty() {
+			if err := exec(tx, "INSERT INTO changes (id, at, changed) VALUES (2, ?, ?)", now, unread.packed); err != nil {
+				return err
+			}
+		}
+		return exec(tx, "UPDATE audit_state SET transaction_id = 1, mark = ? WHERE id = 1", now)
 	})
 }

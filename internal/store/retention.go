@@ -40,11 +40,13 @@ type oldEvents struct {
 	kept       map[int64]bool
 	deliveries []oldDelivery
 	cut        bool // not all of its deliveries are listed
+	unread     bool // the audit log is too far behind to tell what may go
 }
 
 // Sweep removes what is old enough, from a position on, in one short transaction
 // that publishers share. It is to be called again with the position it returns
-// until it is done. An event that somebody is replaying right now is passed over.
+// until it is done. An event that somebody is replaying right now is passed over,
+// and so is one that the audit log has yet to read.
 func (s *Store) Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
 	var swept cybervault.Swept
 	err := s.w.do(ctx, func(tx transaction) error {
@@ -52,6 +54,10 @@ func (s *Store) Sweep(ctx context.Context, expiry cybervault.Expiry, from cyberv
 		old, err := s.findOld(tx, expiry, from)
 		if err != nil {
 			return err
+		}
+		if old.unread {
+			swept.Done = true // for now: the next sweep goes on from here
+			return nil
 		}
 		if len(old.ids) == 0 {
 			swept.Done = true
@@ -94,10 +100,20 @@ func (s *Store) findOld(tx transaction, expiry cybervault.Expiry, from cybervaul
 	if err := tx.query(selectKeptLater, []any{first, last, before, deadBefore}, keep); err != nil {
 		return nil, err
 	}
+	// After what shows which deliveries have ended: see unaudited.
+	unaudited, ok, err := s.unaudited(tx)
+	if err != nil {
+		return nil, err
+	}
+	old.unread = !ok
+	for _, id := range old.ids {
+		old.kept[id] = old.kept[id] || unaudited[id]
+	}
 	list := func(row []any) {
 		d := oldDelivery{asInt(row[0]), asInt(row[1]), asInt(row[2]), asInt(row[3])}
 		if _, ours := old.births[d.event]; ours {
 			old.deliveries = append(old.deliveries, d)
+			old.kept[d.event] = old.kept[d.event] || unaudited[d.id]
 		}
 	}
 	if err := tx.query(selectOldBirths, []any{max(first, from.Delivery), end, int64(sweepRows)}, list); err != nil {

@@ -1,0 +1,432 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// The audit log's hashes, and where in the change log it stands, are kept here;
+// what is hashed and signed how is internal/audit's business. Whatever is
+// appended is committed in one transaction with the position that follows, and
+// only if the position is still the one it was worked out from: so nothing is
+// logged twice or left out, whoever crashes, and however many nodes try.
+//
+// An entry's bytes are not stored: they follow from rows that never change once
+// the entry is made. See docs/decisions/0029.
+
+const (
+	auditLookup = 256 // rows that are looked up at once
+	auditRows   = 64  // of the change log that one look reads
+	// auditBehind bounds how much of the change log a sweep reads to see what is not
+	// in the audit log yet.
+	auditBehind = 2000
+
+	selectAuditState = `SELECT size, root, checkpoint, transaction_id, mark FROM audit_state WHERE id = 1`
+	updateAuditState = `UPDATE audit_state SET size = ?, root = ?, checkpoint = ?, transaction_id = ?, mark = ?
+WHERE id = 1 AND size = ? AND transaction_id = ? AND mark = ?`
+	upsertAuditTile = `INSERT INTO audit_tiles (id, hashes) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET hashes = excluded.hashes`
+	upsertAuditRefs = `INSERT INTO audit_refs (tile, at, first_event, last_event, first_delivery, last_delivery, refs) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tile) DO UPDATE SET at = excluded.at, first_event = excluded.first_event, last_event = excluded.last_event,
+first_delivery = excluded.first_delivery, last_delivery = excluded.last_delivery, refs = excluded.refs`
+)
+
+var errAuditPosition = errors.New("the change log no longer holds the row up to which the audit log was written: the database was changed by hand, or restored in part")
+
+// AuditState is how far the audit log has come.
+func (s *Store) AuditState(ctx context.Context) (cybervault.AuditState, error) {
+	var a cybervault.AuditState
+	var root []byte
+	err := s.db.QueryRowContext(ctx, selectAuditState).Scan(&a.Size, &root, &a.Checkpoint, &a.Transaction, &a.Mark)
+	if err == nil && len(root) != len(a.Root) {
+		err = errors.New("the root in audit_state is damaged")
+	}
+	copy(a.Root[:], root)
+	return a, readError(err)
+}
+
+// AuditPending reads what has been committed after a state, about limit entries
+// or more where a single transaction made more, and makes leaves of it.
+func (s *Store) AuditPending(ctx context.Context, after cybervault.AuditState, limit int) (cybervault.AuditBatch, error) {
+	batch := cybervault.AuditBatch{Transaction: after.Transaction, Mark: after.Mark}
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectChanges+s.dialect.settled+" ORDER BY c.id LIMIT ?"), after.Transaction, int64(auditRows))
+	if err != nil {
+		return batch, readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	read := 0
+	for len(batch.Leaves) < limit && rows.Next() {
+		var id, at int64
+		var packed []byte
+		if err := rows.Scan(&id, &at, &packed); err != nil {
+			return batch, readError(err)
+		}
+		if read++; read == 1 {
+			if id != after.Transaction || at != after.Mark {
+				return batch, errAuditPosition
+			}
+			continue
+		}
+		err := unpackChanges(packed, func(c changed) bool {
+			if ref, ok := auditRef(c); ok {
+				batch.Leaves = append(batch.Leaves, cybervault.AuditLeaf{Ref: ref, At: fromMicros(at)})
+			}
+			return true
+		})
+		if err != nil {
+			return batch, err
+		}
+		batch.Transaction, batch.Mark = id, at
+	}
+	if err := rows.Err(); err != nil {
+		return batch, readError(err)
+	}
+	if read == 0 {
+		return batch, errAuditPosition
+	}
+	batch.More = read == auditRows || len(batch.Leaves) >= limit
+	_ = rows.Close() // before the pool is asked for another connection
+	return batch, s.hashLeaves(ctx, batch.Leaves)
+}
+
+// auditRef says which entry a change leads to, if it leads to one.
+func auditRef(c changed) (cybervault.AuditRef, bool) {
+	switch {
+	case c.kind == cybervault.ChangeEvent:
+		return cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: c.key}, true
+	case c.kind == cybervault.ChangeDelivery && c.status.Ended():
+		return cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: c.key, Delivery: true}, true
+	}
+	return cybervault.AuditRef{}, false
+}
+
+// hashLeaves looks the rows up and hashes the entries that they give.
+func (s *Store) hashLeaves(ctx context.Context, leaves []cybervault.AuditLeaf) error {
+	var buffer []byte
+	refs := make([]cybervault.AuditRef, 0, auditLookup)
+	for part := range slices.Chunk(leaves, auditLookup) {
+		refs = refs[:0]
+		for i := range part {
+			refs = append(refs, part[i].Ref)
+		}
+		made := make([]bool, len(part))
+		err := s.auditEntries(ctx, refs, func(i int, e *cybervault.AuditEntry) {
+			buffer = e.Append(append(buffer[:0], 0)) // RFC 6962: a leaf's hash begins with a zero byte
+			part[i].Hash, made[i] = sha256.Sum256(buffer), true
+		})
+		if err != nil {
+			return err
+		}
+		for i := range part {
+			if !made[i] {
+				part[i].Ref.Kind = cybervault.AuditMissing
+				missing := cybervault.AuditEntry{Ref: part[i].Ref}
+				part[i].Hash = cybervault.AuditLeafHash(missing.Append(nil))
+			}
+		}
+	}
+	return nil
+}
+
+// auditEntries makes the entries that refs name, as far as their rows are there.
+func (s *Store) auditEntries(ctx context.Context, refs []cybervault.AuditRef, entry func(i int, e *cybervault.AuditEntry)) error {
+	places := make(map[cybervault.AuditRef]int, len(refs))
+	var events, deliveries []any
+	for i, ref := range refs {
+		switch ref.Kind {
+		case cybervault.AuditEvent:
+			events = append(events, ref.Key)
+		case cybervault.AuditOutcome:
+			deliveries = append(deliveries, ref.Key)
+		case cybervault.AuditMissing:
+			entry(i, &cybervault.AuditEntry{Ref: ref})
+			continue
+		}
+		places[ref] = i
+	}
+	found := func(e *cybervault.AuditEntry) {
+		if i, ok := places[e.Ref]; ok {
+			entry(i, e)
+		}
+	}
+	if err := s.auditRowsOf(ctx, selectAuditEvents, events, scanAuditEvent, found); err != nil {
+		return err
+	}
+	return s.auditRowsOf(ctx, selectAuditOutcomes, deliveries, scanAuditOutcome, found)
+}
+
+const (
+	selectAuditEvents = `SELECT e.id, e.id_rest, p.id, p.id_rest, e.type, e.timestamp, e.test, e.body
+FROM events e JOIN workspaces p ON p.id = e.workspace_id WHERE e.id IN `
+	selectAuditOutcomes = `SELECT d.id, d.id_rest, e.id, e.id_rest, p.id, p.id_rest, w.id, w.id_rest, d.sequence, d.status, d.reason, d.attempts, d.last_status, d.last_failure, d.finished_at, d.test
+FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id JOIN workspaces p ON p.id = d.workspace_id WHERE d.id IN `
+)
+
+func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query+"(?"+strings.Repeat(", ?", len(keys)-1)+")"), keys...)
+	if err != nil {
+		return readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var e cybervault.AuditEntry
+		if err := scan(rows, &e); err != nil {
+			return readError(err)
+		}
+		found(&e)
+	}
+	return readError(rows.Err())
+}
+
+func scanAuditEvent(rows *sql.Rows, e *cybervault.AuditEntry) error {
+	var key, rest, ws, wsRest, timestamp, test int64
+	var body sql.RawBytes
+	if err := rows.Scan(&key, &rest, &ws, &wsRest, &e.EventType, &timestamp, &test, &body); err != nil {
+		return err
+	}
+	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key}
+	e.Event, e.Workspace = cybervault.MakeID[cybervault.EventID](key, rest), cybervault.MakeID[cybervault.WorkspaceID](ws, wsRest)
+	e.Timestamp, e.Test, e.BodyDigest = fromMicros(timestamp), test != 0, sha256.Sum256(body)
+	return nil
+}
+
+func scanAuditOutcome(rows *sql.Rows, e *cybervault.AuditEntry) error {
+	var key, rest, event, eventRest, ws, wsRest, webhook, webhookRest, status, finished, test int64
+	if err := rows.Scan(&key, &rest, &event, &eventRest, &ws, &wsRest, &webhook, &webhookRest, &e.Sequence, &status, &e.Reason,
+		&e.Attempts, &e.LastStatus, &e.LastFailure, &finished, &test); err != nil {
+		return err
+	}
+	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: key, Delivery: true}
+	e.Delivery, e.Event = cybervault.MakeID[cybervault.DeliveryID](key, rest), cybervault.MakeID[cybervault.EventID](event, eventRest)
+	e.Webhook, e.Workspace = cybervault.MakeID[cybervault.WebhookID](webhook, webhookRest), cybervault.MakeID[cybervault.WorkspaceID](ws, wsRest)
+	e.Status, e.FinishedAt, e.Test = statusOf(status), fromMicros(finished), test != 0
+	return nil
+}
+
+// AuditBehind is how many transactions the audit log has yet to read, those that
+// are not settled included: 2000 at most.
+func (s *Store) AuditBehind(ctx context.Context) (n int64, err error) {
+	err = s.db.QueryRowContext(ctx, s.dialect.rebind(`SELECT COUNT(*) FROM (SELECT 1 FROM changes c
+WHERE c.id > (SELECT transaction_id FROM audit_state WHERE id = 1) LIMIT ?) behind`), int64(auditBehind)).Scan(&n)
+	return n, readError(err)
+}
+
+// AppendAudit commits a step. CodeConflict when the log is not where the step
+// begins: another node has been quicker, and nothing was written.
+func (s *Store) AppendAudit(ctx context.Context, step cybervault.AuditStep) error {
+	return s.w.do(ctx, func(tx transaction) error {
+		to, from := &step.To, &step.From
+		n, err := execCount(tx, updateAuditState, to.Size, to.Root[:], to.Checkpoint, to.Transaction, to.Mark, from.Size, from.Transaction, from.Mark)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return cybervault.Errorf(cybervault.CodeConflict, "another node has written to the audit log")
+		}
+		err = tx.each(upsertAuditTile, len(step.Tiles), func(i int, a []any) []any {
+			return append(a, tileKey(step.Tiles[i].Level, step.Tiles[i].Index), step.Tiles[i].Hashes)
+		}, nil)
+		if err != nil {
+			return err
+		}
+		return tx.each(upsertAuditRefs, len(step.Refs), func(i int, a []any) []any {
+			refs := &step.Refs[i]
+			events, deliveries := spanOf(refs.Refs, false), spanOf(refs.Refs, true)
+			return append(a, refs.Index, micros(refs.At), events[0], events[1], deliveries[0], deliveries[1], packRefs(refs.Refs))
+		}, nil)
+	})
+}
+
+// tileLevelShift puts the level into the top byte of a tile's key.
+const tileLevelShift = 56
+
+func tileKey(level int, index int64) int64 { return int64(level)<<tileLevelShift | index }
+
+// spanOf is between which row keys the refs to events, or to deliveries, lie.
+func spanOf(refs []cybervault.AuditRef, delivery bool) [2]int64 {
+	span := [2]int64{0, -1}
+	for _, ref := range refs {
+		switch {
+		case ref.Delivery != delivery:
+		case span[1] < 0:
+			span = [2]int64{ref.Key, ref.Key}
+		default:
+			span = [2]int64{min(span[0], ref.Key), max(span[1], ref.Key)}
+		}
+	}
+	return span
+}
+
+// How refs are packed: a format byte, then for each its kind and the difference
+// of its row key to the one before as a varint.
+const refsFormat = 1
+
+const (
+	refEvent           = 0
+	refOutcome         = 1
+	refMissingEvent    = 2
+	refMissingDelivery = 3
+)
+
+func packRefs(refs []cybervault.AuditRef) []byte {
+	b := make([]byte, 1, 1+6*len(refs))
+	b[0] = refsFormat
+	var last int64
+	for _, ref := range refs {
+		kind := byte(refEvent)
+		switch {
+		case ref.Kind == cybervault.AuditMissing && ref.Delivery:
+			kind = refMissingDelivery
+		case ref.Kind == cybervault.AuditMissing:
+			kind = refMissingEvent
+		case ref.Delivery:
+			kind = refOutcome
+		}
+		b = binary.AppendVarint(append(b, kind), ref.Key-last)
+		last = ref.Key
+	}
+	return b
+}
+
+var errDamagedRefs = errors.New("a row of audit_refs is damaged or of an unknown format")
+
+func unpackRefs(b []byte) ([]cybervault.AuditRef, error) {
+	if len(b) == 0 || b[0] != refsFormat {
+		return nil, errDamagedRefs
+	}
+	var refs []cybervault.AuditRef
+	var key int64
+	for b = b[1:]; len(b) > 0; {
+		diff, n := binary.Varint(b[1:])
+		if n <= 0 || b[0] > refMissingDelivery || len(refs) == cybervault.AuditTileSize {
+			return nil, errDamagedRefs
+		}
+		key += diff
+		ref := cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key, Delivery: b[0] == refOutcome || b[0] == refMissingDelivery}
+		switch {
+		case b[0] >= refMissingEvent:
+			ref.Kind = cybervault.AuditMissing
+		case b[0] == refOutcome:
+			ref.Kind = cybervault.AuditOutcome
+		}
+		refs, b = append(refs, ref), b[1+n:]
+	}
+	return refs, nil
+}
+
+// AuditTile is the hashes of a tile as far as it is filled. CodeNotFound where
+// there is none.
+func (s *Store) AuditTile(ctx context.Context, level int, index int64) ([]byte, error) {
+	var hashes []byte
+	err := s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT hashes FROM audit_tiles WHERE id = ?"), tileKey(level, index)).Scan(&hashes)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, cybervault.Errorf(cybervault.CodeNotFound, "the audit log has no tile %d at level %d", index, level)
+	}
+	return hashes, readError(err)
+}
+
+// AuditRefs says which rows the entries of a tile are made of. CodeNotFound where
+// there is no such tile.
+func (s *Store) AuditRefs(ctx context.Context, tile int64) (cybervault.AuditRefs, error) {
+	out := cybervault.AuditRefs{Index: tile}
+	var at int64
+	var packed []byte
+	err := s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT at, refs FROM audit_refs WHERE tile = ?"), tile).Scan(&at, &packed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return out, cybervault.Errorf(cybervault.CodeNotFound, "the audit log has no list of the entries of tile %d", tile)
+	}
+	if err != nil {
+		return out, readError(err)
+	}
+	out.At = fromMicros(at)
+	out.Refs, err = unpackRefs(packed)
+	return out, err
+}
+
+// AuditRows makes the entries of a tile from the rows as they are now.
+func (s *Store) AuditRows(ctx context.Context, tile int64) ([]cybervault.AuditRow, error) {
+	list, err := s.AuditRefs(ctx, tile)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]cybervault.AuditRow, len(list.Refs))
+	for i, ref := range list.Refs {
+		out[i] = cybervault.AuditRow{Index: tile*cybervault.AuditTileSize + int64(i), Ref: ref}
+	}
+	return out, s.auditEntries(ctx, list.Refs, func(i int, e *cybervault.AuditEntry) {
+		out[i].Workspace, out[i].Bytes = e.Workspace, e.Append(nil)
+	})
+}
+
+// FindAudit finds the entry of an event or of a delivery's end, which was
+// committed at about a moment. CodeNotFound where the log has none.
+func (s *Store) FindAudit(ctx context.Context, ref cybervault.AuditRef, about time.Time) (int64, error) {
+	keys := "first_event <= ? AND last_event >= ?"
+	if ref.Delivery {
+		keys = "first_delivery <= ? AND last_delivery >= ?"
+	}
+	// What is committed late, or by a node whose clock is behind, is found as
+	// well: after the likely tiles come the others.
+	for _, part := range []string{"at >= ? AND " + keys + " ORDER BY at, tile", "at < ? AND " + keys + " ORDER BY at DESC, tile DESC"} {
+		index, ok, err := s.findRef(ctx, "SELECT tile, refs FROM audit_refs WHERE "+part, ref, micros(about))
+		if err != nil || ok {
+			return index, err
+		}
+	}
+	return 0, cybervault.Errorf(cybervault.CodeNotFound, "the audit log has no such entry")
+}
+
+func (s *Store) findRef(ctx context.Context, query string, ref cybervault.AuditRef, about int64) (index int64, found bool, err error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), about, ref.Key, ref.Key)
+	if err != nil {
+		return 0, false, readError(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var tile int64
+		var packed sql.RawBytes
+		if err := rows.Scan(&tile, &packed); err != nil {
+			return 0, false, readError(err)
+		}
+		refs, err := unpackRefs(packed)
+		if err != nil {
+			return 0, false, err
+		}
+		for i := range refs {
+			if refs[i].Key == ref.Key && refs[i].Delivery == ref.Delivery {
+				return tile*cybervault.AuditTileSize + int64(i), true, nil
+			}
+		}
+	}
+	return 0, false, readError(rows.Err())
+}
+
+// unaudited is the keys of the events and deliveries that the audit log has yet
+// to read. It is to be asked after whatever shows that a delivery has ended:
+// then what that was told of is in it, or in the audit log. ok is false when the
+// log is so far behind that there are too many to tell.
+func (s *Store) unaudited(tx transaction) (keys map[int64]bool, ok bool, err error) {
+	keys = map[int64]bool{}
+	rows := 0
+	var damaged error
+	err = tx.query("SELECT c.changed FROM changes c WHERE c.id > (SELECT transaction_id FROM audit_state WHERE id = 1) ORDER BY c.id LIMIT ?", []any{int64(auditBehind)}, func(row []any) {
+		rows++
+		damaged = errors.Join(damaged, unpackChanges(asBytes(row[0]), func(c changed) bool {
+			if _, logged := auditRef(c); logged {
+				keys[c.key] = true
+			}
+			return true
+		}))
+	})
+	return keys, rows < auditBehind, errors.Join(err, damaged)
+}

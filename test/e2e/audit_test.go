@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cybervault/cybervault/test/testenv"
+)
+
+// auditor runs 'cybervault audit' with the server's address and key, or, once
+// the server is gone, without.
+type auditor struct {
+	t      *testing.T
+	dir    string
+	server *testenv.Server
+}
+
+func (a *auditor) file(name string) string { return filepath.Join(a.dir, name) }
+
+// run returns what the command printed, and wants it to succeed.
+func (a *auditor) run(args ...string) string {
+	a.t.Helper()
+	out, err := a.try(args...)
+	if err != nil {
+		a.t.Fatalf("audit %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (a *auditor) try(args ...string) (string, error) {
+	a.t.Helper()
+	cmd := exec.CommandContext(a.t.Context(), testenv.Binary(a.t), append([]string{"audit"}, args...)...)
+	cmd.Env = []string{}
+	if a.server != nil {
+		cmd.Env = append(cmd.Env, "CYBERVAULT_SERVER="+a.server.URL(), "CYBERVAULT_API_KEY="+a.server.APIKey)
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+// A delivery is proven, with a checkpoint from before, once the server and its
+// database are gone, kill -9 in between.
+func TestADeliveryIsProvenOffline(t *testing.T) {
+	onBoth(t, func(t *testing.T, server *testenv.Server) {
+		a := &auditor{t: t, dir: t.TempDir(), server: server}
+		receiver := testenv.NewPlainReceiver(t)
+		addWebhook(t, server, receiver, "")
+		publish := func() delivery {
+			event := call[published](t, server, http.StatusAccepted, http.MethodPost, "/v1/events", threat)
+			d := call[list[delivery]](t, server, http.StatusOK, http.MethodGet, "/v1/deliveries?event="+event.ID, "").Data[0]
+			waitDelivery(t, server, d.ID, func(d delivery) bool { return d.Status == "delivered" })
+			return d
+		}
+		if err := os.WriteFile(a.file("audit.key"), []byte(a.run("key")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first := publish()
+		a.run("prove", "--delivery", first.ID) // waits until it is in the log
+		a.run("checkpoint", "-o", a.file("kept"))
+		server.Kill() // what has been committed and is not in the log yet goes there after the start
+		server.Restart()
+		second := publish()
+		server.Kill()
+		server.Restart()
+		words := a.run("prove", "--delivery", second.ID, "--key", a.file("audit.key"), "--checkpoint", a.file("kept"), "-o", a.file("proof"))
+		if !strings.Contains(words, second.ID) || !strings.Contains(words, "answered with HTTP 200") || !strings.Contains(words, "of the older checkpoint has been removed, changed or moved") {
+			t.Errorf("prove says:\n%s", words)
+		}
+		if out := a.run("check", "--key", a.file("audit.key"), "--checkpoint", a.file("kept"), "--retention", "1h"); !strings.Contains(out, "4 entries are as the store says now; of 0 the rows have been removed.") {
+			t.Errorf("check says:\n%s", out)
+		}
+		bodies := receiver.WaitFor(patience, 2)
+		if err := os.WriteFile(a.file("body"), bodies[len(bodies)-1].Body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+
+		server.Stop()
+		a.server = nil
+		verify := []string{"verify", a.file("proof"), "--key", a.file("audit.key"), "--checkpoint", a.file("kept")}
+		if out := a.run(append(verify, "--body", a.file("body"))...); !strings.Contains(out, "is that of the event") {
+			t.Errorf("verify says:\n%s", out)
+		}
+		// One word of it changed, and it proves nothing.
+		proof, err := os.ReadFile(a.file("proof"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged := bytes.Replace(proof, []byte(`\"attempts\":1`), []byte(`\"attempts\":2`), 1)
+		if err := os.WriteFile(a.file("proof"), forged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := a.try(verify...); err == nil || !strings.Contains(out, "is not what is said of the delivery "+second.ID) {
+			t.Errorf("a forged proof: %v\n%s", err, out)
+		}
+	}, "--dev")
+}
