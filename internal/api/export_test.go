@@ -13,7 +13,7 @@ type Route struct {
 func Routes() []Route {
 	var all []Route
 	for _, rt := range routes() {
-		r := Route{Method: rt.method, Pattern: rt.pattern, Scope: rt.scope}
+		r := Route{Method: rt.method, Pattern: documented(rt.pattern), Scope: rt.scope}
 		for _, a := range rt.answers {
 			r.Statuses = append(r.Statuses, a.status)
 		}
@@ -26,3 +26,8 @@ func Routes() []Route {
 func EncodePosition(p cybervault.ChangePosition) string { return encodePosition(p) }
 
 func DecodePosition(s string) (cybervault.ChangePosition, bool) { return decodePosition(s) }
+
+// ParseTilePath reads the path of a tile.
+func ParseTilePath(path string) (level int, index int64, width int, ok bool) {
+	return parseTilePath(path)
+}

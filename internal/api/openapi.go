@@ -18,7 +18,7 @@ func (s *server) describe() ([]byte, error) {
 	parts["Problem"] = parts.structure(reflect.TypeFor[problemJSON]())
 	paths := schema{}
 	for _, rt := range routes() {
-		path := strings.ReplaceAll(rt.pattern, "...}", "}") // the mux's own way to say that there may be more than one part
+		path := documented(rt.pattern)
 		item, ok := paths[path].(schema)
 		if !ok {
 			item = schema{}
@@ -138,13 +138,17 @@ func (c components) operation(rt route) schema {
 	return op
 }
 
+// documented is a pattern without the mux's way to say that a parameter may have
+// several parts.
+func documented(pattern string) string { return strings.ReplaceAll(pattern, "...}", "}") }
+
 func ref(section, name string) schema { return schema{"$ref": "#/components/" + section + "/" + name} }
 
 func (c components) parameters(rt route) []schema {
 	var all []schema
-	for part := range strings.SplitSeq(rt.pattern, "/") {
+	for part := range strings.SplitSeq(documented(rt.pattern), "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
-			all = append(all, schema{"name": strings.TrimSuffix(strings.TrimSuffix(name, "}"), "..."), "in": "path", "required": true, "schema": schema{"type": "string"}})
+			all = append(all, schema{"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": schema{"type": "string"}})
 		}
 	}
 	for _, p := range rt.params {

@@ -29,7 +29,7 @@ func bodies() map[string]string {
 
 // callOf fills the path of a route with things that exist.
 func callOf(rt api.Route) request {
-	path := strings.ReplaceAll(rt.Pattern, "{type}", cybervault.EventThreatDetected)
+	path := strings.NewReplacer("{type}", cybervault.EventThreatDetected, "{path}", "0/000").Replace(rt.Pattern)
 	for prefix, id := range map[string]string{
 		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
 		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(),
@@ -54,6 +54,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/replays:read GET/v1/replays/{id}:read POST/v1/replays/{id}/cancel:admin POST/v1/webhooks/preview:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin
+		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
 	var got []string
 	for _, rt := range api.Routes() {

@@ -111,6 +111,8 @@ func scalar(t reflect.Type) schema {
 		return schema{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
 		return schema{"type": "object"}
+	case reflect.TypeFor[[]byte]():
+		return schema{"type": "string", "contentEncoding": "base64"}
 	case reflect.TypeFor[cybervault.Severity]():
 		return enum(cybervault.SeverityInfo, cybervault.SeverityLow, cybervault.SeverityMedium, cybervault.SeverityHigh, cybervault.SeverityCritical)
 	case reflect.TypeFor[cybervault.WebhookStatus]():
@@ -125,6 +127,8 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.ClientBasic, cybervault.ClientBody)
 	case reflect.TypeFor[cybervault.DeliveryStatus]():
 		return enum(cybervault.DeliveryStatuses()...)
+	case reflect.TypeFor[cybervault.AuditKind]():
+		return enum(cybervault.AuditEvent, cybervault.AuditOutcome, cybervault.AuditMissing)
 	case reflect.TypeFor[cybervault.Scope]():
 		return enum(cybervault.Scopes()...)
 	case reflect.TypeFor[cybervault.Failure]():
