@@ -60,6 +60,8 @@ const (
 // place is a node's place among those that share a PostgreSQL database.
 type place struct {
 	cfg    *pgx.ConnConfig
+	lines  *lines
+	server string // when the PostgreSQL that holds the place was started
 	log    *slog.Logger
 	number atomic.Int32
 	heard  atomic.Int64 // the monotonic moment of the last word with the database, see since
@@ -83,8 +85,8 @@ type news struct {
 }
 
 // takePlace takes the lowest free number and keeps it.
-func takePlace(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) (*place, error) {
-	p := &place{cfg: cfg, log: log, began: time.Now(), ended: make(chan struct{})}
+func takePlace(ctx context.Context, cfg *pgx.ConnConfig, lines *lines, log *slog.Logger) (*place, error) {
+	p := &place{cfg: cfg, lines: lines, log: log, began: time.Now(), ended: make(chan struct{})}
 	p.peers.Store(1)
 	if err := p.take(ctx, 0, true); err != nil {
 		return nil, err
@@ -106,6 +108,10 @@ func (p *place) take(ctx context.Context, before int, first bool) error {
 	}
 	n, err := p.settle(ctx, conn, before, first)
 	if err != nil {
+		_ = conn.Close(ctx)
+		return err
+	}
+	if err := p.meet(ctx, conn); err != nil {
 		_ = conn.Close(ctx)
 		return err
 	}
@@ -178,9 +184,12 @@ func (p *place) keep(ctx context.Context) {
 			break
 		}
 		p.resign(ctx)
-		again, cancel := context.WithTimeout(ctx, nodePatience)
+		again, cancel := context.WithTimeout(ctx, takePatience(p.cfg))
 		err = p.take(again, int(p.number.Load()), false)
 		cancel()
+		if ctx.Err() == nil {
+			p.lines.noteTake(err)
+		}
 		switch {
 		case err == nil:
 			said = false

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the database/sql driver for reads and migrations
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cybervault/cybervault"
 )
@@ -33,16 +33,13 @@ func (s *Store) openPostgres(ctx context.Context, c Config) error {
 		return cybervault.Invalid("database-url", "cannot be read: use postgres://user:password@host:port/database")
 	}
 	s.dialect = postgresDialect()
-	if s.db, err = sql.Open("pgx", databaseURL); err != nil {
-		return fmt.Errorf("open PostgreSQL: %w", err)
-	}
+	s.lines = newLines()
+	placed, cfg := s.lines.own(cfg), s.lines.work(cfg)
+	s.db = stdlib.OpenDB(*cfg)
 	s.db.SetMaxOpenConns(postgresReaders)
 	s.db.SetMaxIdleConns(postgresReaders)
 	if err := s.db.PingContext(ctx); err != nil {
-		return &cybervault.Error{
-			Code: cybervault.CodeUnavailable, Field: "database-url", Err: err,
-			Message: fmt.Sprintf("PostgreSQL at %s, port %d, does not answer: is it running, and may this machine and user connect?", cfg.Host, cfg.Port),
-		}
+		return cannotConnect(cfg, err)
 	}
 	if err := migratePostgres(ctx, s.db); err != nil {
 		return err
@@ -55,12 +52,12 @@ func (s *Store) openPostgres(ctx context.Context, c Config) error {
 		return err
 	}
 	s.now = s.clock.now
-	if s.place, err = takePlace(ctx, cfg, s.log); err != nil {
+	if s.place, err = takePlace(ctx, placed, s.lines, s.log); err != nil {
 		return err
 	}
 	if s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(cfg, s.dialect) }); err != nil {
 		s.place.leave()
-		return err
+		return cannotConnect(cfg, err)
 	}
 	if err := s.restartChanges(ctx); err != nil {
 		s.w.close()
@@ -68,6 +65,32 @@ func (s *Store) openPostgres(ctx context.Context, c Config) error {
 		return err
 	}
 	return nil
+}
+
+// nodeConnections is how many connections a node has open at most.
+const nodeConnections = postgresWriters + postgresReaders + 1
+
+// cannotConnect says what to do about a PostgreSQL that does not take a start's
+// connection.
+func cannotConnect(cfg *pgx.ConnConfig, err error) error {
+	hosts := fmt.Sprintf("%s, port %d,", cfg.Host, cfg.Port)
+	for _, f := range cfg.Fallbacks {
+		if also := fmt.Sprintf(" and at %s, port %d,", f.Host, f.Port); !strings.Contains("and at "+hosts, also[1:]) {
+			hosts += also
+		}
+	}
+	message := "PostgreSQL at " + hosts + " does not answer: is it running, and may this machine and user connect?"
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch {
+		case pg.Code == "53300":
+			message = fmt.Sprintf("PostgreSQL at %s has no connection left, and a node uses %d: raise max_connections, or the role's CONNECTION LIMIT", hosts, nodeConnections)
+		case strings.HasPrefix(pg.Code, "57P"):
+			message = "PostgreSQL at " + hosts + " is starting or stopping (" + pg.Message + "): start the server again in a moment"
+		case strings.HasPrefix(pg.Code, "28"), strings.HasPrefix(pg.Code, "3D"):
+			message = "PostgreSQL at " + hosts + " refuses the user or has no such database: " + pg.Message
+		}
+	}
+	return &cybervault.Error{Code: cybervault.CodeUnavailable, Field: "database-url", Err: err, Message: message}
 }
 
 // migrationLock is the advisory lock that nodes which start at once queue up
@@ -92,6 +115,7 @@ func migratePostgres(ctx context.Context, db *sql.DB) (err error) {
 
 type postgresSession struct {
 	conn    *pgx.Conn
+	cfg     *pgx.ConnConfig
 	dialect dialect
 	rebound map[string]string // every query in PostgreSQL's form; they are few
 	list    changeList
@@ -105,7 +129,7 @@ func openPostgresSession(cfg *pgx.ConnConfig, d dialect) (session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	return &postgresSession{conn: conn, dialect: d, rebound: map[string]string{}}, nil
+	return &postgresSession{conn: conn, cfg: cfg, dialect: d, rebound: map[string]string{}}, nil
 }
 
 func (s *postgresSession) close() {
@@ -139,7 +163,20 @@ func (s *postgresSession) once(ctx context.Context, fn func(transaction) error) 
 	if err := fn(s); err != nil {
 		return err
 	}
-	return tx.Commit(ctx)
+	if err := tx.Commit(ctx); err != nil {
+		return inDoubt(err)
+	}
+	return nil
+}
+
+// inDoubt marks the error of a commit that may have been made all the same: the
+// answer was lost, or was that the connection ends.
+func inDoubt(err error) error {
+	pg, answered := errors.AsType[*pgconn.PgError](err)
+	if answered && pg.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return err
+	}
+	return errors.Join(errInDoubt, err)
 }
 
 // begin starts a transaction, on a new connection if the old one is found dead:
@@ -151,7 +188,7 @@ func (s *postgresSession) begin(ctx context.Context) (pgx.Tx, error) {
 			return tx, err
 		}
 	}
-	fresh, err := pgx.ConnectConfig(ctx, s.conn.Config())
+	fresh, err := pgx.ConnectConfig(ctx, s.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -241,5 +278,5 @@ func (s *postgresSession) trouble(err error) bool {
 		}
 		return false
 	}
-	return errors.Is(err, errLostConnection) || s.conn.IsClosed() || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, errLostConnection) || errors.Is(err, errInDoubt) || s.conn.IsClosed() || errors.Is(err, context.DeadlineExceeded)
 }

@@ -26,6 +26,8 @@ func (s *Store) Record(r *cybervault.Result, done func(error)) error {
 const (
 	finishAttempt = `UPDATE deliveries SET status = ?, attempts = ?, due_at = ?, lease_token = 0, finished_at = ?, last_status = ?, last_failure = ?
 WHERE id = ? AND lease_token = ? AND lease_token <> 0 AND status = 0`
+	releaseLease  = `UPDATE deliveries SET lease_token = 0, due_at = ? WHERE id = ? AND lease_token = ? AND status = 0`
+	selectAttempt = `SELECT number FROM attempts WHERE delivery_id = ? AND number = ? AND id = ? AND id_rest = ?`
 	insertAttempt = `INSERT INTO attempts (delivery_id, number, id, id_rest, started_at, elapsed, status, failure, detail, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
@@ -33,6 +35,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error) {
 	answers := make([]func(), 0, len(ops))
 	fenced := make([]*cybervault.Result, 0, len(ops))
+	var again []*operation // refused, and perhaps because they are recorded already
 	list := tx.noted()
 	err := tx.each(finishAttempt, len(ops), func(i int, a []any) []any {
 		r := ops[i].result
@@ -46,21 +49,49 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 			r.Attempt.Delivery.Key(), r.Lease.Token)
 	}, func(i int, rows int64) {
 		op := ops[i]
-		if rows == 1 {
+		switch {
+		case rows == 1:
 			list.result(op.result.Attempt.Delivery.Key(), int64(op.result.Attempt.Number), statusCode(op.result.Status))
 			fenced = append(fenced, op.result)
 			answers = append(answers, func() { op.done(nil) })
-			return
+		case op.doubtful:
+			again = append(again, op)
+		default:
+			answers = append(answers, func() { s.refuseStale(op) })
 		}
-		answers = append(answers, func() {
-			s.stale.Add(1)
-			op.done(cybervault.Errorf(cybervault.CodeConflict, "the lease on %s has ended: the result is not recorded", op.result.Attempt.Delivery))
-		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return answers, insertAttempts(tx, fenced)
+	recorded, err := s.recordedBefore(tx, again)
+	if err != nil {
+		return nil, err
+	}
+	return append(answers, recorded...), insertAttempts(tx, fenced)
+}
+
+func (s *Store) refuseStale(op *operation) {
+	s.stale.Add(1)
+	op.done(cybervault.Errorf(cybervault.CodeConflict, "the lease on %s has ended: the result is not recorded", op.result.Attempt.Delivery))
+}
+
+// recordedBefore tells results that an earlier commit recorded, whose answer was
+// lost, from those whose lease has ended.
+func (s *Store) recordedBefore(tx transaction, ops []*operation) ([]func(), error) {
+	answers := make([]func(), 0, len(ops))
+	for _, op := range ops {
+		t, found := op.result.Attempt, false
+		err := tx.query(selectAttempt, []any{t.Delivery.Key(), int64(t.Number), t.ID.Key(), t.ID.Rest()}, func([]any) { found = true })
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			answers = append(answers, func() { op.done(nil) })
+		} else {
+			answers = append(answers, func() { s.refuseStale(op) })
+		}
+	}
+	return answers, nil
 }
 
 func insertAttempts(tx transaction, results []*cybervault.Result) error {
@@ -81,7 +112,7 @@ func (s *Store) Release(ctx context.Context, assignments []*cybervault.Assignmen
 	}
 	return s.w.do(ctx, func(tx transaction) error {
 		now := micros(s.now())
-		return tx.each("UPDATE deliveries SET lease_token = 0, due_at = ? WHERE id = ? AND lease_token = ? AND status = 0", len(assignments),
+		return tx.each(releaseLease, len(assignments),
 			func(i int, a []any) []any {
 				return append(a, now, assignments[i].Delivery.Key(), assignments[i].Lease.Token)
 			}, nil)

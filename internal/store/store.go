@@ -59,6 +59,7 @@ type Store struct {
 	log     *slog.Logger
 	changed func()
 	unlock  func()
+	lines   *lines // the connections to PostgreSQL; nil on SQLite
 	place   *place // among the nodes that share a PostgreSQL database; nil on SQLite
 	stale   atomic.Int64
 	disk    *diskGuard // nil on PostgreSQL
@@ -122,6 +123,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// pingPatience is how long the database may take to show that it answers.
+const pingPatience = 3 * time.Second
+
 // probeRow is the key of a row that belongs to no webhook: Ping writes it.
 const probeRow = 0
 
@@ -129,7 +133,9 @@ const probeRow = 0
 // sense of /readyz. It writes only after a write has failed, to see whether
 // that is over.
 func (s *Store) Ping(ctx context.Context) error {
-	err := s.w.do(ctx, func(tx transaction) error {
+	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	defer cancel()
+	err := s.w.try(ctx, func(tx transaction) error {
 		if !s.w.troubled.Load() {
 			return nil
 		}

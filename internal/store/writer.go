@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,8 @@ type operation struct {
 	result      *cybervault.Result
 	run         func(transaction) error
 	bytes       int
+	owed        bool        // offered again, as results are, until the database takes it
+	doubtful    bool        // an earlier commit of it may have been made
 	done        func(error) // called once, after the commit or its failure; must not block
 }
 
@@ -84,6 +87,9 @@ type writer struct {
 	mu     sync.RWMutex // held for reading while an operation is handed in
 	closed bool
 }
+
+// errInDoubt says that a commit was sent and its answer lost: it may have been made.
+var errInDoubt = errors.New("the answer to the commit was lost")
 
 var errBusy = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "more waits to be stored than the database keeps up with; nothing was kept, try again"}
 
@@ -153,6 +159,20 @@ func (w *writer) do(ctx context.Context, fn func(transaction) error) error {
 		return err
 	}
 	return <-done
+}
+
+// try is do for a fn whose outcome may stay unknown: it waits until ctx ends.
+func (w *writer) try(ctx context.Context, fn func(transaction) error) error {
+	done := make(chan error, 1)
+	if err := w.submit(ctx, &operation{run: fn, done: func(err error) { done <- err }}); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return unavailable("the database does not answer", ctx.Err())
+	}
 }
 
 func (w *writer) loop(s session) {
@@ -256,10 +276,11 @@ func (c *carer) tend(s session, idle bool) {
 	c.last = time.Now()
 }
 
-// takeResults moves the results of a group behind those kept from before.
+// takeResults moves the results of a group, and what else is owed, behind those
+// kept from before.
 func takeResults(kept, group []*operation) (results, rest []*operation) {
 	for _, op := range group {
-		if op.result != nil {
+		if op.result != nil || op.owed {
 			kept = append(kept, op)
 		} else {
 			rest = append(rest, op)
@@ -334,6 +355,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		w.operations.Add(int64(len(group)))
 		if w.troubled.CompareAndSwap(true, false) {
 			w.store.log.Info("the database takes writes again")
+			changed = true // a commit in doubt may have
 		}
 		w.store.spans.committed(spans)
 		for _, answer := range answers {
@@ -351,6 +373,9 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 			w.store.disk.look() // it may be full: then that is what to say
 		}
 		kept, rest := takeResults(nil, group)
+		if errors.Is(err, errInDoubt) {
+			kept = append(kept, w.doubt(group)...)
+		}
 		w.refuse(rest, err)
 		return kept, err
 	case len(group) > 1:
@@ -366,10 +391,36 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	}
 }
 
+// doubt marks a group whose commit may have been made. A publication is refused,
+// and if it was made all the same nobody works on what it leased: those leases
+// are given back as soon as the database answers.
+func (w *writer) doubt(group []*operation) (owed []*operation) {
+	for _, op := range group {
+		op.doubtful = true
+		if op.publication == nil {
+			continue
+		}
+		leased := slices.DeleteFunc(slices.Clone(op.publication.in.Deliveries), func(d cybervault.NewDelivery) bool { return d.Lease.Token == 0 })
+		if len(leased) == 0 {
+			continue
+		}
+		owed = append(owed, &operation{owed: true, done: func(error) {}, run: func(tx transaction) error {
+			now := micros(w.store.now())
+			return tx.each(releaseLease, len(leased), func(i int, a []any) []any { return append(a, now, leased[i].ID.Key(), leased[i].Lease.Token) }, nil)
+		}})
+	}
+	return owed
+}
+
 func (w *writer) refuse(ops []*operation, err error) {
 	for _, op := range ops {
 		if op.publication != nil {
 			w.refused.Add(1)
+		}
+		if errors.Is(err, errInDoubt) {
+			op.done(&cybervault.Error{Code: cybervault.CodeUnavailable, Err: err,
+				Message: "the database's answer was lost, so this may have been kept or not; try again, a publication under the same idempotency key"})
+			continue
 		}
 		op.done(unavailable("the database refuses to write", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -72,7 +73,7 @@ func emptyPostgres(t testing.TB) *PostgresServer {
 	if err != nil {
 		t.Fatalf("testenv: PostgreSQL: %v", err)
 	}
-	dir, err := os.MkdirTemp("/tmp", "cvpg-") // a socket's path has room for about a hundred bytes
+	dir, err := os.MkdirTemp("/tmp", "cvpg-") //nolint:usetesting // a socket's path has room for about a hundred bytes
 	if err != nil {
 		t.Fatalf("testenv: PostgreSQL: %v", err)
 	}
@@ -107,18 +108,13 @@ func (s *PostgresServer) Proxy() *Proxy {
 // PostgresURL is the address of a PostgresServer's database through proxies, of
 // which more than one are hosts of one cluster. The query is added to the URL.
 func PostgresURL(query url.Values, proxies ...*Proxy) string {
-	hosts := ""
+	hosts := make([]string, len(proxies))
 	for i, p := range proxies {
-		if i > 0 {
-			hosts += ","
-		}
-		hosts += p.Address
+		hosts[i] = p.Address
 	}
 	q := url.Values{"sslmode": {"disable"}}
-	for name, values := range query {
-		q[name] = values
-	}
-	return "postgres://" + clusterUser + "@" + hosts + "/" + ownDatabase + "?" + q.Encode()
+	maps.Copy(q, query)
+	return "postgres://" + clusterUser + "@" + strings.Join(hosts, ",") + "/" + ownDatabase + "?" + q.Encode()
 }
 
 // Start starts it and waits until it answers. One that was killed recovers first.

@@ -1,0 +1,250 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cybervault/cybervault/test/testenv"
+)
+
+const (
+	// patience bounds every wait for what is to come; only a failure reaches it.
+	patience = 90 * time.Second
+	// pace is the pause of a publisher between two events.
+	pace = 5 * time.Millisecond
+)
+
+// A site is nodes on one database, a receiver with one webhook, and publishers.
+type site struct {
+	t        *testing.T
+	nodes    []*testenv.Server
+	receiver *testenv.Receiver
+	ledger   *testenv.Ledger
+	sink     *testenv.Sink
+	webhook  string
+	requests sync.Map // event id -> *arrival, of what the receiver accepted
+	stop     chan struct{}
+	running  sync.WaitGroup
+	next     atomic.Int64
+	acks     atomic.Int64
+	refusals atomic.Int64
+}
+
+// arrival is what is known of an event that was accepted.
+type arrival struct {
+	delivery, sequence string
+}
+
+// newSite starts nodes on the database at url, with one webhook for everything.
+func newSite(t *testing.T, url string, nodes int, settings string, args ...string) *site {
+	t.Helper()
+	s := &site{t: t, receiver: testenv.NewPlainReceiver(t), ledger: testenv.NewLedger(t, strings.TrimPrefix(t.Name(), "Test")), stop: make(chan struct{})}
+	s.receiver.AnswerWith(func(w http.ResponseWriter, _ *http.Request, got testenv.Received) {
+		id := got.Header.Get("Webhook-Id")
+		s.sink.Got(id, true)
+		s.requests.LoadOrStore(id, &arrival{delivery: got.Header.Get("X-CyberVault-Delivery"), sequence: got.Header.Get("X-CyberVault-Sequence")})
+		w.WriteHeader(http.StatusOK)
+	})
+	key := filepath.Join(t.TempDir(), "secret.key") // the nodes share it, as they must
+	for range nodes {
+		s.nodes = append(s.nodes, testenv.StartServer(t, testenv.ServerOptions{
+			Args: append([]string{"--dev", "--database-url", url, "--secret-key-file", key, "--retry-schedule", "200ms,500ms,1s,2s,2s,2s,2s,5s,5s,5s"}, args...),
+		}))
+	}
+	status, answer := s.nodes[0].Do(http.MethodPost, "/v1/webhooks", `{"url":"`+s.receiver.URL+`/hook","events":["*"]`+settings+`}`)
+	var made struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(answer, &made); status != http.StatusCreated || err != nil {
+		t.Fatalf("add a webhook: %d %s", status, answer)
+	}
+	s.webhook = made.ID
+	s.sink = s.ledger.Sink("all", made.ID)
+	return s
+}
+
+// publish has one publisher at each node publish until finish. Each event has a
+// key of its own and is offered, to the next node in turn, until it is
+// acknowledged: as a publisher must that does not know what became of a call.
+func (s *site) publish() {
+	for i := range s.nodes {
+		s.running.Go(func() {
+			again := time.NewTicker(pace)
+			defer again.Stop()
+			for {
+				select {
+				case <-s.stop:
+					return
+				case <-again.C:
+				}
+				s.offer(i)
+			}
+		})
+	}
+}
+
+func (s *site) offer(node int) {
+	key := fmt.Sprintf("key-%d", s.next.Add(1))
+	s.ledger.Published(1)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for try := 0; ; try++ {
+		a := call(s.nodes[(node+try)%len(s.nodes)], http.MethodPost, "/v1/events", event(key))
+		switch a.status {
+		case http.StatusAccepted, http.StatusOK:
+			s.ledger.Acknowledged(a.id())
+			s.acks.Add(1)
+			return
+		case 0: // the node is not there
+		case http.StatusServiceUnavailable:
+			s.refusals.Add(1)
+			a.checkRefusal(s.t)
+		default:
+			s.t.Errorf("a publication is answered with %d %s", a.status, a.body)
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			s.t.Errorf("%s was not acknowledged within %s: %d %s %v", key, patience, a.status, a.body, a.err)
+			return
+		}
+	}
+}
+
+func event(key string) string {
+	return `{"event":"system.alert","idempotency_key":"` + key + `","data":{"alert_id":"` + key + `","code":"test","severity":"low","status":"firing","summary":"` + key + `"}}`
+}
+
+// waitAcks waits until so many more events are acknowledged.
+func (s *site) waitAcks(more int64) {
+	s.t.Helper()
+	want := s.acks.Load() + more
+	s.wait(fmt.Sprintf("%d more acknowledgements", more), func() bool { return s.acks.Load() >= want })
+}
+
+// finish ends publishing, waits until every delivery has ended and checks the ledger.
+func (s *site) finish() {
+	s.t.Helper()
+	close(s.stop)
+	s.running.Wait()
+	s.ledger.Settle(s.nodes[0], patience)
+	s.ledger.Check(s.t)
+	s.t.Logf("refused with 503 and offered again: %d", s.refusals.Load())
+}
+
+func (s *site) wait(what string, done func() bool) {
+	s.t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-again.C:
+		case <-deadline:
+			s.t.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// An answer of a node; status 0 where there was none.
+type answer struct {
+	path   string
+	status int
+	header http.Header
+	body   []byte
+	took   time.Duration
+	err    error
+}
+
+func (a *answer) id() string {
+	var receipt struct {
+		ID string `json:"id"`
+	}
+	_ = json.Unmarshal(a.body, &receipt) // an empty id is not found by the ledger
+	return receipt.ID
+}
+
+// checkRefusal checks that a 503 says what to do.
+func (a *answer) checkRefusal(t *testing.T) {
+	t.Helper()
+	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !bytes.Contains(a.body, []byte("try again")) {
+		t.Errorf("%s is answered with %d, Retry-After %q: %s %v; want 503 that says to try again", a.path, a.status, a.header.Get("Retry-After"), a.body, a.err)
+	}
+}
+
+func call(node *testenv.Server, method, path, body string) *answer {
+	began := time.Now()
+	a := &answer{path: path}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, node.URL()+path, strings.NewReader(body))
+	if err != nil {
+		a.err = err
+		return a
+	}
+	req.Header.Set("Authorization", "Bearer "+node.APIKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer resp.Body.Close()
+	a.body, a.err = io.ReadAll(resp.Body)
+	a.status, a.header, a.took = resp.StatusCode, resp.Header, time.Since(began)
+	return a
+}
+
+// ready reports whether a node takes calls.
+func ready(node *testenv.Server) bool {
+	return call(node, http.MethodGet, "/readyz", "").status == http.StatusOK
+}
+
+// refuses waits until a node says that it is not ready, and checks that it is
+// alive and answers every call at once with a 503 that says what to do. It
+// returns how long the node took to notice.
+func (s *site) refuses(node *testenv.Server, paths ...string) {
+	s.t.Helper()
+	began := time.Now()
+	s.wait("a node that is not ready", func() bool { return !ready(node) })
+	noticed := time.Since(began)
+	if a := call(node, http.MethodGet, "/healthz", ""); a.status != http.StatusOK {
+		s.t.Errorf("/healthz: %d %s %v", a.status, a.body, a.err)
+	}
+	call(node, http.MethodPost, "/v1/events", event(fmt.Sprintf("refused-%d", s.next.Add(1)))).checkRefusal(s.t)
+	slowest := time.Duration(0)
+	for _, path := range paths {
+		a := call(node, http.MethodGet, path, "")
+		slowest = max(slowest, a.took)
+		if a.status != http.StatusServiceUnavailable {
+			s.t.Errorf("GET %s: %d %.300s %v, want 503", path, a.status, a.body, a.err)
+		}
+	}
+	s.t.Logf("not ready after %s; the slowest answer after that took %s", noticed.Round(10*time.Millisecond), slowest.Round(10*time.Millisecond))
+}
+
+// lists are calls that only read.
+var lists = []string{"/v1/events", "/v1/deliveries?status=pending"}
+
+// recovers waits until a node is ready again and publishing goes on.
+func (s *site) recovers(nodes ...*testenv.Server) {
+	s.t.Helper()
+	began := time.Now()
+	for _, node := range nodes {
+		s.wait("a node that is ready again", func() bool { return ready(node) })
+	}
+	readyAfter := time.Since(began)
+	s.waitAcks(20)
+	s.t.Logf("ready again after %s, 20 more acknowledged after %s", readyAfter.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond))
+}
