@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -148,7 +147,9 @@ type Dispatcher struct {
 	lanes    map[cybervault.WebhookID]*lane
 	kept     map[cybervault.WebhookID]cybervault.WebhookHealth // from before the start, until there is a lane
 	stopping bool
-	sweeper  *time.Timer
+	timers   []*time.Timer // of what is done again and again
+
+	sweeps, refreshes rounds
 
 	awaited awaited
 	tokens  tokens
@@ -157,13 +158,15 @@ type Dispatcher struct {
 // New returns a dispatcher that does nothing until Start.
 func New(cfg Config) *Dispatcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Dispatcher{
+	d := &Dispatcher{
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		quickSlots: make(chan struct{}, quickSlots), slowSlots: make(chan struct{}, slowSlots),
 		lanes: map[cybervault.WebhookID]*lane{}, kept: map[cybervault.WebhookID]cybervault.WebhookHealth{},
 		awaited: awaited{waiting: map[cybervault.DeliveryID]chan *cybervault.Attempt{}},
 		tokens:  tokens{sender: cfg.Sender, userAgent: cfg.UserAgent, now: cfg.Now, by: map[cybervault.WebhookID]*token{}},
 	}
+	d.sweeps.task, d.refreshes.task = d.sweep, d.refresh
+	return d
 }
 
 // Start takes up what waits in the queue.
@@ -171,75 +174,19 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	if err := d.remember(ctx); err != nil {
 		return err
 	}
-	if err := d.sweep(ctx); err != nil {
+	if err := d.Sweep(ctx); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.stopping {
-		d.sweeper = time.AfterFunc(sweepEvery, d.sweepAgain)
-	}
-	return nil
-}
-
-// sweep sets every lane's clock by what the queue holds. It is the safety net
-// under the lanes' own bookkeeping, and finds the leases of lost nodes and the
-// deliveries that a webhook left behind.
-func (d *Dispatcher) sweep(ctx context.Context) error {
-	backlogs, err := d.cfg.Queue.Backlogs(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range backlogs {
-		w, ok := d.cfg.Webhooks.Lookup(b.Webhook)
-		if !ok {
-			err = errors.Join(err, d.cfg.Webhooks.Orphaned(ctx, b.Webhook))
-			continue
-		}
-		if w.Polled() {
-			continue
-		}
-		if l := d.lane(b.Webhook); l != nil {
-			l.wakeAt(b.DueAt, cybervault.SeverityInfo)
-			if !b.SevereAt.IsZero() {
-				l.wakeAt(b.SevereAt, cybervault.SeverityHigh)
-			}
-		}
-	}
-	d.clean()
-	return err
-}
-
-// clean drops the lanes of webhooks that do not exist any more, and the tokens of
-// those that need none.
-func (d *Dispatcher) clean() {
-	d.tokens.retain(func(id cybervault.WebhookID) bool {
-		w, ok := d.cfg.Webhooks.Lookup(id)
-		return ok && w.Authentication.Type == cybervault.AuthenticationOAuth2
-	})
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, l := range d.lanes {
-		if _, ok := d.cfg.Webhooks.Lookup(id); !ok && l.stopIfIdle() {
-			delete(d.lanes, id)
-		}
-	}
-}
-
-func (d *Dispatcher) sweepAgain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopping {
-		return
+		return nil
 	}
-	d.workers.Go(func() {
-		d.noteQueue(d.sweep(d.ctx))
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if !d.stopping {
-			d.sweeper.Reset(sweepEvery)
-		}
-	})
+	d.every(sweepEvery, d.Sweep)
+	if d.cfg.Shared && d.cfg.HealthStore != nil {
+		d.every(refreshEvery, d.Refresh)
+	}
+	return nil
 }
 
 // lane returns the lane of a webhook, or nil once the dispatcher is stopping.
@@ -368,8 +315,8 @@ func (d *Dispatcher) Lag() int {
 func (d *Dispatcher) Stop(ctx context.Context) {
 	d.mu.Lock()
 	d.stopping = true
-	if d.sweeper != nil {
-		d.sweeper.Stop()
+	for _, t := range d.timers {
+		t.Stop()
 	}
 	lanes := make([]*lane, 0, len(d.lanes))
 	for _, l := range d.lanes {

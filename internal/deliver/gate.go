@@ -92,7 +92,7 @@ func (l *lane) opens() (at time.Time, shut bool) {
 	if l.health.Breaker == cybervault.BreakerClosed && l.pace.rate == 0 && !l.busy || l.waits.first().Test {
 		return at, false
 	}
-	if l.busy {
+	if l.busy || l.seeking {
 		return at, true
 	}
 	now := l.d.cfg.Now()
@@ -100,7 +100,7 @@ func (l *lane) opens() (at time.Time, shut bool) {
 	case cybervault.BreakerHalfOpen:
 		return at, true
 	case cybervault.BreakerOpen:
-		if at = l.health.ProbeAt; at.After(now) {
+		if at = l.probeAt(); at.After(now) {
 			return at, true
 		}
 	case cybervault.BreakerClosed:
@@ -210,8 +210,8 @@ func (l *lane) away() (until time.Time, yes bool) {
 	case cybervault.BreakerHalfOpen:
 		return until, true
 	case cybervault.BreakerOpen:
-		if l.health.ProbeAt.After(now) {
-			return l.health.ProbeAt, true
+		if at := l.probeAt(); at.After(now) {
+			return at, true
 		}
 	case cybervault.BreakerClosed:
 	}
@@ -225,7 +225,7 @@ func (l *lane) away() (until time.Time, yes bool) {
 // trip moves the breaker by a failed attempt.
 func (l *lane) trip() {
 	h := &l.health
-	now := l.d.cfg.Now()
+	now := l.d.cfg.Now().Truncate(time.Microsecond) // as the store keeps it
 	switch h.Breaker {
 	case cybervault.BreakerClosed:
 		if l.d.cfg.BreakerAfter <= 0 || h.Failures < l.d.cfg.BreakerAfter || now.Sub(h.FailingSince) < breakerSpan {
@@ -237,7 +237,7 @@ func (l *lane) trip() {
 	case cybervault.BreakerOpen:
 		return // it was under way when the breaker opened
 	}
-	h.Breaker, h.OpenedAt = cybervault.BreakerOpen, now
+	h.Breaker, h.OpenedAt, l.granted = cybervault.BreakerOpen, now, time.Time{}
 	l.save()
 	l.overflow.ready, l.urgent.ready = true, true
 	l.shed()

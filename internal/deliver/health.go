@@ -21,8 +21,11 @@ type Health interface {
 type HealthStore interface {
 	// Health returns what is kept of the webhooks that are not well.
 	Health(ctx context.Context) ([]cybervault.WebhookHealth, error)
-	// SaveHealth replaces what is kept of one.
+	// SaveHealth keeps that of one, as far as no other node knows better.
 	SaveHealth(ctx context.Context, h *cybervault.WebhookHealth) error
+	// ClaimProbe asks whether this node may make the probe of a breaker that is
+	// open as h says; no other node may then until a time.
+	ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (bool, error)
 }
 
 // DefaultDisableAfter is for how long every attempt to a webhook must have
@@ -81,7 +84,7 @@ func (l *lane) note(w *cybervault.Webhook, x *cybervault.Exchange, now time.Time
 	}
 	h.Failures++
 	if h.FailingSince.IsZero() {
-		h.FailingSince = now
+		h.FailingSince = now.Truncate(time.Microsecond)
 		l.save()
 	} else if l.unsaved {
 		l.save()
@@ -106,9 +109,10 @@ func later(a, b time.Time) time.Time {
 // recover forgets that the receiver failed.
 func (l *lane) recover() {
 	open := l.health.Breaker != cybervault.BreakerClosed
-	l.health = cybervault.WebhookHealth{Webhook: l.webhook, Breaker: cybervault.BreakerClosed}
+	l.health, l.forgiven = wellOr(cybervault.WebhookHealth{}, l.webhook), true
 	l.save()
 	if open {
+		l.holdOff, l.granted = time.Time{}, time.Time{}
 		l.refill() // what has been waiting for this
 	}
 }
@@ -138,8 +142,10 @@ func (l *lane) disable(reason string) {
 }
 
 // save keeps the lane's health in the store, in the background: the newest state
-// is what counts, so a state that was overtaken is never written.
+// is what counts, so a state that was overtaken is never written. What the store
+// keeps is only added to, so that a receiver has been well in between is said first.
 func (l *lane) save() {
+	l.said = time.Now()
 	if l.unsaved = true; l.saving || l.d.cfg.HealthStore == nil {
 		return
 	}
@@ -149,13 +155,17 @@ func (l *lane) save() {
 		defer l.mu.Unlock()
 		defer func() { l.saving = false }()
 		for l.unsaved {
-			state := l.health
-			l.unsaved = false
+			state, forgiven := l.health, l.forgiven
+			l.unsaved, l.forgiven = false, false
+			if forgiven && !state.Well() {
+				state, l.unsaved = wellOr(cybervault.WebhookHealth{}, l.webhook), true
+			}
 			l.mu.Unlock()
 			err := l.d.cfg.HealthStore.SaveHealth(l.d.ctx, &state)
 			l.mu.Lock()
+			l.said = time.Now()
 			if err != nil {
-				l.unsaved = true // kept with the next failure
+				l.unsaved, l.forgiven = true, l.forgiven || forgiven // kept with the next failure
 				l.d.noteHealth(l.webhook, err)
 				return
 			}

@@ -32,9 +32,14 @@ type lane struct {
 	pace      bucket
 	gate      *time.Timer // set while the gate is shut; see gate.go
 	health    cybervault.WebhookHealth
-	disabling bool // the webhook is about to be disabled: nothing is attempted
-	saving    bool // health is being stored
-	unsaved   bool // health is not stored as it is now
+	forgiven  bool      // the store has not been told that the receiver was well in between
+	said      time.Time // when the lane last changed what the store keeps of it
+	seeking   bool      // the store is asked for the probe
+	granted   time.Time // until when the probe is this node's, of those that share the queue
+	holdOff   time.Time // until when it is not asked for
+	disabling bool      // the webhook is about to be disabled: nothing is attempted
+	saving    bool      // health is being stored
+	unsaved   bool      // health is not stored as it is now
 
 	overflow watch // the store holds deliveries that can be claimed
 	urgent   watch // severe ones
@@ -131,7 +136,11 @@ func (l *lane) hire() {
 // stop, a cancellation or an urgent delivery finds it.
 func (l *lane) work() {
 	for {
-		slots, paid := l.turn()
+		slots, paid, seek := l.turn()
+		if seek != nil {
+			l.seek(*seek)
+			continue
+		}
 		if slots == nil {
 			return
 		}
@@ -155,24 +164,30 @@ func (l *lane) work() {
 }
 
 // turn tells a worker which slots to take its next one from, and what the
-// attempt was let through for; nil ends the worker.
-func (l *lane) turn() (chan struct{}, permit) {
+// attempt was let through for; nil ends the worker. Where the store is to be asked
+// for a probe, it is handed how the receiver was instead.
+func (l *lane) turn() (slots chan struct{}, paid permit, seek *cybervault.WebhookHealth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refill()
 	if l.waiting() == 0 || l.workers > min(l.limit, l.most) || l.stopped || l.disabling {
 		l.workers--
-		return nil, permit{}
+		return nil, permit{}, nil
+	}
+	if !l.seeking && l.unasked() {
+		l.seeking = true
+		state := l.health
+		return nil, permit{}, &state
 	}
 	paid, ok := l.pass()
 	if !ok {
 		l.workers--
-		return nil, permit{}
+		return nil, permit{}, nil
 	}
 	if l.slow {
-		return l.d.slowSlots, paid
+		return l.d.slowSlots, paid, nil
 	}
-	return l.d.quickSlots, paid
+	return l.d.quickSlots, paid, nil
 }
 
 // next takes out what to attempt. A worker that was let through for a test which

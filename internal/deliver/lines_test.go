@@ -74,6 +74,7 @@ func (l *link) Backlogs(ctx context.Context) ([]cybervault.Backlog, error) {
 	if l.cut() != nil {
 		return nil, errTrouble
 	}
+	<-time.After(l.commit)
 	return l.memQueue.Backlogs(ctx)
 }
 
@@ -99,6 +100,11 @@ type pair struct {
 
 func newPair(t *testing.T, schedule ...time.Duration) *pair {
 	t.Helper()
+	return newPairWith(t, func(*deliver.Config) {}, schedule...)
+}
+
+func newPairWith(t *testing.T, change func(*deliver.Config), schedule ...time.Duration) *pair {
+	t.Helper()
 	w := newWorld(t, schedule...)
 	w.stop(0)
 	p := &pair{world: w}
@@ -106,7 +112,8 @@ func newPair(t *testing.T, schedule ...time.Duration) *pair {
 		p.links[n] = &link{memQueue: w.queue}
 		p.ids[n] = cybervault.NewIDSource(uint8(n+1), 0, w.now)
 		config := w.config
-		config.Queue, config.IDs, config.Shared, config.HealthStore, config.Health = p.links[n], p.ids[n], true, nil, nil
+		config.Queue, config.IDs, config.Shared = p.links[n], p.ids[n], true
+		change(&config)
 		d := deliver.New(config)
 		if err := d.Start(t.Context()); err != nil {
 			t.Fatal(err)

@@ -35,6 +35,7 @@ type memQueue struct {
 	trouble  chan struct{} // not nil: refuses; closed when it is over
 	refused  int
 	claims   int
+	looks    int // at all backlogs
 	asked    int // whose a lease is
 	stale    int
 	released int
@@ -163,6 +164,7 @@ func (q *memQueue) NextDue(_ context.Context, webhook cybervault.WebhookID, leas
 func (q *memQueue) Backlogs(context.Context) ([]cybervault.Backlog, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.looks++
 	if q.trouble != nil {
 		return nil, errTrouble
 	}
@@ -257,6 +259,12 @@ func (q *memQueue) counts() (released, stale, refused int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.released, q.stale, q.refused
+}
+
+func (q *memQueue) lookedAt() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.looks
 }
 
 // end ends the living deliveries that match, as cancelling does.

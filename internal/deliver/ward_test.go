@@ -16,6 +16,7 @@ type ward struct {
 	mu       sync.Mutex
 	kept     map[cybervault.WebhookID]cybervault.WebhookHealth
 	saves    int
+	asked    int      // for a probe
 	disabled []string // the reasons
 	fail     error
 }
@@ -49,10 +50,41 @@ func (h *ward) SaveHealth(_ context.Context, k *cybervault.WebhookHealth) error 
 	if h.fail != nil {
 		return h.fail
 	}
-	if delete(h.kept, k.Webhook); !k.Well() {
-		h.kept[k.Webhook] = *k
+	before, known := h.kept[k.Webhook]
+	if delete(h.kept, k.Webhook); k.Well() {
+		return nil
 	}
+	merged := *k
+	if known {
+		if k.OpenedAt.Before(before.OpenedAt) {
+			merged.Breaker, merged.OpenedAt, merged.ProbeAt = before.Breaker, before.OpenedAt, before.ProbeAt
+		}
+		if before.FailingSince.Before(k.FailingSince) {
+			merged.FailingSince = before.FailingSince
+		}
+		merged.Failures = max(before.Failures, k.Failures)
+	}
+	h.kept[k.Webhook] = merged
 	return nil
+}
+
+func (h *ward) ClaimProbe(_ context.Context, k *cybervault.WebhookHealth, now, until time.Time) (bool, error) {
+	<-time.After(2 * time.Millisecond)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked++
+	row, known := h.kept[k.Webhook]
+	switch {
+	case h.fail != nil:
+		return false, h.fail
+	case !known:
+		row = *k
+	case !row.OpenedAt.Equal(k.OpenedAt) || row.Breaker == cybervault.BreakerClosed || row.Breaker == cybervault.BreakerHalfOpen && row.ProbeAt.After(now):
+		return false, nil
+	}
+	row.Breaker, row.ProbeAt = cybervault.BreakerHalfOpen, until
+	h.kept[k.Webhook] = row
+	return true, nil
 }
 
 func (h *ward) reasons() []string {

@@ -33,6 +33,8 @@ func settingsCases() map[string]func(*fixture) {
 		"workspace/made once by many":        workspaceConcurrent,
 		"workspace/survives a restart":       workspaceReopened,
 		"store/ping, dialect and stats":      pingAndDialect,
+		"webhooks/health of several":         healthOfSeveral,
+		"webhooks/one probe":                 probes,
 	}
 }
 
