@@ -63,6 +63,9 @@ const settling = time.Minute
 // log yet).
 func (l *Log) Prove(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID, from int64) (*cybervault.AuditProof, error) {
 	delivery, err := l.store.Delivery(ctx, ws, id)
+	if cybervault.ErrorCode(err) == cybervault.CodeNotFound {
+		return nil, l.gone(ctx, id, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +110,19 @@ func (l *Log) Prove(ctx context.Context, ws cybervault.WorkspaceID, id cybervaul
 	// Whoever asked checks it again. Here it finds what was changed in the store.
 	_, err = Verify(proof, l.signer.PublicKey(), nil)
 	return proof, err
+}
+
+// gone says more of a delivery that is not in the store, if the log knows it.
+func (l *Log) gone(ctx context.Context, id cybervault.DeliveryID, unknown error) error {
+	index, err := l.store.FindAudit(ctx, cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: id.Key(), Delivery: true}, id.Time())
+	if err != nil {
+		return unknown
+	}
+	rows, err := l.store.AuditRows(ctx, index/tileSize)
+	if err != nil || rows[index%tileSize].Bytes != nil { // it is another workspace's
+		return unknown
+	}
+	return cybervault.Errorf(cybervault.CodeNotFound, "entry %d of the log says how the delivery ended, but its row or its event's is not in the store any more: the retention has removed it, or somebody has", index)
 }
 
 // find is FindAudit for what a tree holds.

@@ -163,10 +163,9 @@ func (s *Store) auditEntries(ctx context.Context, refs []cybervault.AuditRef, en
 }
 
 const (
-	selectAuditEvents = `SELECT e.id, e.id_rest, p.id, p.id_rest, e.type, e.timestamp, e.test, e.body
-FROM events e JOIN workspaces p ON p.id = e.workspace_id WHERE e.id IN `
-	selectAuditOutcomes = `SELECT d.id, d.id_rest, e.id, e.id_rest, p.id, p.id_rest, w.id, w.id_rest, d.sequence, d.status, d.reason, d.attempts, d.last_status, d.last_failure, d.finished_at, d.test
-FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhooks w ON w.id = d.webhook_id JOIN workspaces p ON p.id = d.workspace_id WHERE d.id IN `
+	selectAuditEvents   = `SELECT e.id, e.id_rest, e.workspace_id, e.type, e.timestamp, e.test, e.body FROM events e WHERE e.id IN `
+	selectAuditOutcomes = `SELECT d.id, d.id_rest, e.id, e.id_rest, d.workspace_id, d.webhook_id, d.sequence, d.status, d.reason, d.attempts, d.last_status, d.last_failure, d.finished_at, d.test
+FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id IN `
 )
 
 func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) error {
@@ -178,37 +177,82 @@ func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan 
 		return readError(err)
 	}
 	defer func() { _ = rows.Close() }()
+	entries := make([]cybervault.AuditEntry, 0, len(keys))
 	for rows.Next() {
 		var e cybervault.AuditEntry
 		if err := scan(rows, &e); err != nil {
 			return readError(err)
 		}
-		found(&e)
+		entries = append(entries, e)
 	}
-	return readError(rows.Err())
+	if err := rows.Err(); err != nil {
+		return readError(err)
+	}
+	_ = rows.Close() // before the pool is asked for another connection
+	for i := range entries {
+		e := &entries[i]
+		ws, err := s.restOf(ctx, "workspaces", e.Workspace.Key())
+		if err != nil {
+			return err
+		}
+		e.Workspace.UUID = cybervault.UUIDFromParts(e.Workspace.Key(), ws)
+		if e.Ref.Delivery {
+			webhook, err := s.restOf(ctx, "webhooks", e.Webhook.Key())
+			if err != nil {
+				return err
+			}
+			e.Webhook.UUID = cybervault.UUIDFromParts(e.Webhook.Key(), webhook)
+		}
+		found(e)
+	}
+	return nil
+}
+
+// restOf is the random rest of the id of a webhook or a workspace, of which there
+// are few, and none is ever removed: so it is looked up once, not joined to each
+// of millions of rows. A row that is gone, by somebody's hand, has the rest 0, and
+// the entry is not what was logged.
+func (s *Store) restOf(ctx context.Context, table string, key int64) (int64, error) {
+	type row struct {
+		table string
+		key   int64
+	}
+	if rest, ok := s.rests.Load(row{table, key}); ok {
+		return rest.(int64), nil
+	}
+	var rest int64
+	err := s.db.QueryRowContext(ctx, s.dialect.rebind("SELECT id_rest FROM "+table+" WHERE id = ?"), key).Scan(&rest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, readError(err)
+	}
+	s.rests.Store(row{table, key}, rest)
+	return rest, nil
 }
 
 func scanAuditEvent(rows *sql.Rows, e *cybervault.AuditEntry) error {
-	var key, rest, ws, wsRest, timestamp, test int64
+	var key, rest, ws, timestamp, test int64
 	var body sql.RawBytes
-	if err := rows.Scan(&key, &rest, &ws, &wsRest, &e.EventType, &timestamp, &test, &body); err != nil {
+	if err := rows.Scan(&key, &rest, &ws, &e.EventType, &timestamp, &test, &body); err != nil {
 		return err
 	}
 	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key}
-	e.Event, e.Workspace = cybervault.MakeID[cybervault.EventID](key, rest), cybervault.MakeID[cybervault.WorkspaceID](ws, wsRest)
+	e.Event, e.Workspace = cybervault.MakeID[cybervault.EventID](key, rest), cybervault.MakeID[cybervault.WorkspaceID](ws, 0)
 	e.Timestamp, e.Test, e.BodyDigest = fromMicros(timestamp), test != 0, sha256.Sum256(body)
 	return nil
 }
 
 func scanAuditOutcome(rows *sql.Rows, e *cybervault.AuditEntry) error {
-	var key, rest, event, eventRest, ws, wsRest, webhook, webhookRest, status, finished, test int64
-	if err := rows.Scan(&key, &rest, &event, &eventRest, &ws, &wsRest, &webhook, &webhookRest, &e.Sequence, &status, &e.Reason,
+	var key, rest, event, eventRest, ws, webhook, status, finished, test int64
+	if err := rows.Scan(&key, &rest, &event, &eventRest, &ws, &webhook, &e.Sequence, &status, &e.Reason,
 		&e.Attempts, &e.LastStatus, &e.LastFailure, &finished, &test); err != nil {
 		return err
 	}
 	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: key, Delivery: true}
 	e.Delivery, e.Event = cybervault.MakeID[cybervault.DeliveryID](key, rest), cybervault.MakeID[cybervault.EventID](event, eventRest)
-	e.Webhook, e.Workspace = cybervault.MakeID[cybervault.WebhookID](webhook, webhookRest), cybervault.MakeID[cybervault.WorkspaceID](ws, wsRest)
+	e.Webhook, e.Workspace = cybervault.MakeID[cybervault.WebhookID](webhook, 0), cybervault.MakeID[cybervault.WorkspaceID](ws, 0)
 	e.Status, e.FinishedAt, e.Test = statusOf(status), fromMicros(finished), test != 0
 	return nil
 }

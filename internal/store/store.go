@@ -16,6 +16,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,7 @@ type Store struct {
 	w       *writer
 	seal    *sealer
 	spans   knownSpans
+	rests   sync.Map         // of ids that the audit log writes: see restOf
 	now     func() time.Time // that the queue goes by: see clock.go
 	clock   *databaseClock   // nil on SQLite
 	log     *slog.Logger
