@@ -278,5 +278,8 @@ func readError(err error) error {
 	if _, ok := errors.AsType[*cybervault.Error](err); ok || errors.Is(err, context.Canceled) {
 		return err
 	}
+	if damaged(err) {
+		return damage("", err)
+	}
 	return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the store cannot be read now; try again", Err: err}
 }

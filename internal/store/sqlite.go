@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/cybervault/cybervault"
 )
@@ -33,7 +35,7 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 		s.unlock = func() {}
 		return err
 	}
-	s.dialect = sqliteDialect()
+	s.dialect, s.path = sqliteDialect(), path
 	// As SQLite's own builds for Linux do: as durable as fsync, without waiting
 	// for the file's timestamps. Where there is no fdatasync, fsync it is.
 	_, _ = sqlite.Fdatasync(true)
@@ -98,5 +100,13 @@ func migrateSQLite(ctx context.Context, dsn string) error {
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
-	return migrate(ctx, db, "sqlite")
+	if err := migrate(ctx, db, "sqlite"); err != nil {
+		// A table of versions that cannot be read is taken for none at all.
+		var word string
+		if check := db.QueryRowContext(ctx, "PRAGMA quick_check('goose_db_version')").Scan(&word); check == nil && word != "ok" {
+			err = errors.Join(err, &sqliteError{code: sqlite3.SQLITE_CORRUPT, text: word})
+		}
+		return err
+	}
+	return nil
 }

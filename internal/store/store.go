@@ -59,6 +59,7 @@ type Store struct {
 	now     func() time.Time // that the queue goes by: see clock.go
 	clock   *databaseClock   // nil on SQLite
 	log     *slog.Logger
+	path    string // of the SQLite file
 	changed func()
 	unlock  func()
 	lines   *lines // the connections to PostgreSQL; nil on SQLite
@@ -89,7 +90,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.DatabaseURL != "" {
 		err = s.openPostgres(ctx, cfg)
 	} else {
-		err = s.openSQLite(ctx, cfg)
+		if err = s.openSQLite(ctx, cfg); damaged(err) {
+			err = &cybervault.Error{Code: cybervault.CodeInvalid, Field: "data", Err: err,
+				Message: cfg.Path + " is damaged, or is no database of CyberVault: restore it from a backup, or move it away to begin anew"}
+		}
 	}
 	if err != nil {
 		if s.w != nil {

@@ -76,7 +76,8 @@ type writer struct {
 	stopOnce sync.Once
 	stopped  sync.WaitGroup
 
-	troubled   atomic.Bool // the last transaction found the database in trouble
+	troubled   atomic.Bool                      // the last transaction found the database in trouble
+	damage     atomic.Pointer[cybervault.Error] // set once it is found damaged: see broken
 	commits    atomic.Int64
 	operations atomic.Int64
 	refused    atomic.Int64 // publications that a database in trouble did not take
@@ -126,6 +127,12 @@ func (w *writer) submit(ctx context.Context, ops ...*operation) error {
 	defer w.mu.RUnlock()
 	if w.closed {
 		return errClosed
+	}
+	if d := w.damage.Load(); d != nil {
+		if ops[0].publication != nil {
+			w.refused.Add(int64(len(ops)))
+		}
+		return d // not even a lease is given out: what is sent could not be recorded
 	}
 	size := sizeOf(ops)
 	if waiting := w.waiting.Add(size); waiting > maxQueueBytes && waiting > size && ops[0].publication != nil {
@@ -338,6 +345,10 @@ func (w *writer) gather(patience time.Duration) (group []*operation, open bool) 
 // the database is in trouble it returns that error, with the results that were
 // not taken: these are to be offered again.
 func (w *writer) commit(s session, group []*operation) (kept []*operation, trouble error) {
+	if d := w.damage.Load(); d != nil {
+		w.end(group, d)
+		return nil, nil
+	}
 	var answers []func()
 	var changed bool
 	var spans []typeSpan
@@ -364,6 +375,9 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		if changed && w.store.changed != nil {
 			w.store.changed()
 		}
+		return nil, nil
+	case damaged(err):
+		w.end(group, w.broken(err))
 		return nil, nil
 	case s.trouble(err):
 		if w.troubled.CompareAndSwap(false, true) {
@@ -413,16 +427,23 @@ func (w *writer) doubt(group []*operation) (owed []*operation) {
 }
 
 func (w *writer) refuse(ops []*operation, err error) {
+	if errors.Is(err, errInDoubt) {
+		w.end(ops, &cybervault.Error{
+			Code: cybervault.CodeUnavailable, Err: err,
+			Message: "the database's answer was lost, so this may have been kept or not; try again, a publication under the same idempotency key",
+		})
+		return
+	}
+	w.end(ops, unavailable("the database refuses to write", err))
+}
+
+// end answers operations that were not committed.
+func (w *writer) end(ops []*operation, err error) {
 	for _, op := range ops {
 		if op.publication != nil {
 			w.refused.Add(1)
 		}
-		if errors.Is(err, errInDoubt) {
-			op.done(&cybervault.Error{Code: cybervault.CodeUnavailable, Err: err,
-				Message: "the database's answer was lost, so this may have been kept or not; try again, a publication under the same idempotency key"})
-			continue
-		}
-		op.done(unavailable("the database refuses to write", err))
+		op.done(err)
 	}
 }
 

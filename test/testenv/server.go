@@ -84,6 +84,9 @@ func (s *Server) URL() string {
 	return s.url
 }
 
+// Program is the path of the program that the server runs.
+func (s *Server) Program() string { return s.options.Binary }
+
 // Log returns the end of what the server has written to stdout and stderr.
 func (s *Server) Log() string { return s.log.String() }
 
