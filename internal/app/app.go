@@ -66,6 +66,7 @@ type App struct {
 	changes    *observe.Changes // something that pages show may have changed
 	commits    *observe.Changes // the change log has grown
 	pipeline   *pipeline
+	streams    []source
 	retention  *retention
 	nodes      *follower // nil where no other node can share the store
 	audit      *audit.Log
@@ -143,6 +144,9 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	metrics := observe.NewMetrics(version)
 	if a.pipeline, err = newPipeline(metrics); err != nil {
+		return nil, err
+	}
+	if err := a.openStreams(metrics); err != nil {
 		return nil, err
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
@@ -257,6 +261,7 @@ func (a *App) Run(ctx context.Context) error {
 		wg.Go(func() { a.audit.Run(sweeping) })
 		wg.Wait()
 	}()
+	stopStreams := a.runStreams(ctx)
 	failed := make(chan error, 1)
 	go func() { failed <- a.server.Serve(a.listener) }()
 	a.log.Info("listening", slog.String("address", a.Address()), slog.String("store", a.store.Dialect()))
@@ -278,6 +283,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Warn("calls were cut off", slog.Any("error", shut))
 		_ = a.server.Close()
 	}
+	stopStreams(drain)
 	a.dispatcher.Stop(drain)
 	failpoint.Hit(failpoint.StopDrained)
 	err = errors.Join(err, a.closeAll())

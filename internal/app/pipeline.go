@@ -95,8 +95,21 @@ func (p *pipeline) publish(ctx context.Context, ws cybervault.WorkspaceID, findi
 	delete(p.unpublished, ws)
 	p.mu.Unlock()
 
-	ids := []cybervault.EventID{}
-	var first error
+	ids, left, err := p.publishAll(ctx, ws, findings, unavailable)
+	if len(left) > 0 {
+		p.mu.Lock()
+		p.unpublished[ws] = append(p.unpublished[ws], left...)
+		p.mu.Unlock()
+	}
+	return ids, err
+}
+
+func unavailable(err error) bool { return cybervault.ErrorCode(err) == cybervault.CodeUnavailable }
+
+// publishAll publishes findings, and returns those that failed with an error to
+// be kept for, beside the first error.
+func (p *pipeline) publishAll(ctx context.Context, ws cybervault.WorkspaceID, findings []cybervault.Finding, keep func(error) bool) (ids []cybervault.EventID, left []cybervault.Finding, first error) {
+	ids = []cybervault.EventID{}
 	for len(findings) > 0 {
 		n := min(len(findings), cybervault.MaxBatchEvents)
 		outcomes := p.publishOnce(ctx, ws, findings[:n])
@@ -106,10 +119,8 @@ func (p *pipeline) publish(ctx context.Context, ws cybervault.WorkspaceID, findi
 				ids = append(ids, o.Receipt.ID)
 				p.metrics.Found(findings[i].Type)
 				continue
-			case cybervault.ErrorCode(o.Err) == cybervault.CodeUnavailable:
-				p.mu.Lock()
-				p.unpublished[ws] = append(p.unpublished[ws], findings[i])
-				p.mu.Unlock()
+			case keep(o.Err):
+				left = append(left, findings[i])
 			}
 			if first == nil {
 				first = o.Err
@@ -117,7 +128,7 @@ func (p *pipeline) publish(ctx context.Context, ws cybervault.WorkspaceID, findi
 		}
 		findings = findings[n:]
 	}
-	return ids, first
+	return ids, left, first
 }
 
 // publishOnce publishes findings under their own keys, so that telemetry handed

@@ -55,6 +55,7 @@ type Config struct {
 	SecretKeyFile     string        // empty: see KeyFile
 	BootstrapAPIKey   string        `json:"-"` // admin key of the first workspace; empty: none
 	DrainTimeout      time.Duration // how long a graceful stop waits for running attempts
+	Kafka             Kafka         // telemetry from Kafka
 }
 
 // Default returns the settings of a server that was told nothing.
@@ -70,6 +71,7 @@ func Default() Config {
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
+		Kafka:         Kafka{Group: "cybervault", Start: "earliest"},
 	}
 }
 
@@ -100,7 +102,7 @@ func (c Config) Warnings() []string {
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopback(host) {
 		warnings = append(warnings, fmt.Sprintf("listening on %s, without TLS: put a proxy that ends TLS in front of it", c.Listen))
 	}
-	return warnings
+	return append(warnings, c.streamWarnings()...)
 }
 
 func loopback(host string) bool {
@@ -131,7 +133,7 @@ func (c Config) attrs() []slog.Attr {
 	for i, p := range c.AllowDestinations {
 		ranges[i] = p.String()
 	}
-	return []slog.Attr{
+	return append([]slog.Attr{
 		slog.String("listen", c.Listen),
 		slog.String("data", c.DataDir),
 		slog.String("database_url", redactURL(c.DatabaseURL)),
@@ -147,7 +149,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("secret_key_file", c.KeyFile()),
 		slog.String("bootstrap_api_key", redact(c.BootstrapAPIKey)),
 		slog.String("drain_timeout", cybervault.FormatDuration(c.DrainTimeout)),
-	}
+	}, c.streamAttrs()...)
 }
 
 func redact(s string) string {

@@ -69,6 +69,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
 		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour, Retention: 7 * 24 * time.Hour, RetentionDead: 36 * time.Hour,
+		Kafka: config.Default().Kafka, // streams_test.go sets it
 	}
 	cases := map[string]struct {
 		args []string
@@ -326,6 +327,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		check("CYBERVAULT_"+strings.ToUpper(key), words...)
 	})
 	check("CYBERVAULT_BOOTSTRAP_API_KEY", "bootstrap_api_key")
+	check("CYBERVAULT_KAFKA_PASSWORD", "kafka_password")
 	for variable := range lines {
 		t.Errorf("docs/configuration.md documents %s, which does not exist", variable)
 	}

@@ -57,6 +57,9 @@ func (f *Flags) Load(env func(string) (string, bool)) (Config, error) {
 			errs = append(errs, cybervault.Invalid(where, "%s", err))
 		}
 	}
+	if len(errs) == 0 {
+		errs = c.checkStreams()
+	}
 	if len(errs) > 0 {
 		return Config{}, errors.Join(errs...)
 	}

@@ -33,7 +33,7 @@ func (o option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // options lists every setting in the order of the documentation.
 func options() []option {
-	return []option{
+	return append([]option{
 		{
 			name: "listen", hint: "host:port", usage: "address to serve the API and the dashboard on; port 0 takes a free one",
 			set: setListen,
@@ -94,7 +94,7 @@ func options() []option {
 			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
 			set: setDrainTimeout,
 		},
-	}
+	}, streamOptions()...)
 }
 
 // defaultText is the default of an option as it would be written.
@@ -201,12 +201,7 @@ func parseRange(s string) (netip.Prefix, error) {
 }
 
 func setDev(c *Config, s string) error {
-	on, err := strconv.ParseBool(s)
-	if err != nil {
-		return fmt.Errorf("%q is neither true nor false", s)
-	}
-	c.Dev = on
-	return nil
+	return setSwitch(&c.Dev, s)
 }
 
 func setLogLevel(c *Config, s string) error {

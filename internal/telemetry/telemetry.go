@@ -106,7 +106,10 @@ func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, err
 }
 
 func (p *parser) run(ctx context.Context, r io.Reader) error {
-	in := bufio.NewReaderSize(r, 64<<10)
+	return p.read(ctx, bufio.NewReaderSize(r, 64<<10))
+}
+
+func (p *parser) read(ctx context.Context, in *bufio.Reader) error {
 	if magic, _ := in.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		zr, err := gzip.NewReader(in)
 		if err != nil {

@@ -1,0 +1,260 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cybervault/cybervault"
+)
+
+// Limits on the settings of streams.
+const (
+	MaxTopics    = 100
+	maxTopicText = 249 // as Kafka has it
+)
+
+// FormatAuto says that the format of each line of a topic is recognised.
+const FormatAuto = "auto"
+
+// telemetryFormats are the words for a topic's format.
+var telemetryFormats = []string{FormatAuto, "access", "http", "syslog"}
+
+// A Topic is a topic of Kafka or a subject of NATS, and the format of what is in
+// it: empty where each line is recognised.
+type Topic struct{ Name, Format string }
+
+// StreamTLS is how a connection to a stream engine is secured.
+type StreamTLS struct {
+	On       bool   // with the system's certificate authorities, if CAFile names no other
+	CAFile   string // PEM
+	CertFile string // of the client
+	KeyFile  string
+}
+
+// Kafka says from where telemetry is read. It is off without brokers and topics.
+type Kafka struct {
+	Brokers  []string // host:port
+	Topics   []Topic
+	Group    string
+	Start    string // "earliest" or "latest"
+	TLS      StreamTLS
+	SASL     string // "plain", "scram-sha-256", "scram-sha-512"; empty: none
+	Username string
+	Password string `json:"-"`
+}
+
+// On reports whether Kafka is read.
+func (k Kafka) On() bool { return len(k.Brokers) > 0 }
+
+// streamOptions lists the settings of Kafka and NATS.
+func streamOptions() []option {
+	return []option{
+		{
+			name: "kafka-brokers", hint: "host:port", usage: "Kafka brokers to read telemetry from; repeatable", list: true,
+			set: func(c *Config, s string) (err error) { c.Kafka.Brokers, err = parseBrokers(s); return err },
+		},
+		{
+			name: "kafka-topic", hint: "topic", usage: "Kafka topic with telemetry, with its format if it is known: nginx=access; repeatable", list: true,
+			set: func(c *Config, s string) (err error) { c.Kafka.Topics, err = parseTopics(s, kafkaTopic); return err },
+		},
+		{
+			name: "kafka-group", hint: "name", usage: "consumer group that all nodes join",
+			set: func(c *Config, s string) error { return setName(&c.Kafka.Group, s) },
+		},
+		{
+			name: "kafka-start", hint: "place", usage: "where the group begins on a partition that is new to it: earliest or latest",
+			set: func(c *Config, s string) error { return setOneOf(&c.Kafka.Start, s, "earliest", "latest") },
+		},
+		{
+			name: "kafka-tls", usage: "connect to Kafka over TLS",
+			set: func(c *Config, s string) error { return setSwitch(&c.Kafka.TLS.On, s) },
+		},
+		{
+			name: "kafka-ca-file", hint: "file", usage: "certificate authorities of the Kafka brokers, PEM",
+			set: func(c *Config, s string) error { return setText(&c.Kafka.TLS.CAFile, s) },
+		},
+		{
+			name: "kafka-client-cert-file", hint: "file", usage: "client certificate for Kafka, PEM",
+			set: func(c *Config, s string) error { return setText(&c.Kafka.TLS.CertFile, s) },
+		},
+		{
+			name: "kafka-client-key-file", hint: "file", usage: "key of the client certificate for Kafka, PEM",
+			set: func(c *Config, s string) error { return setText(&c.Kafka.TLS.KeyFile, s) },
+		},
+		{
+			name: "kafka-sasl", hint: "mechanism", usage: "how to log in to Kafka: plain, scram-sha-256 or scram-sha-512",
+			set: func(c *Config, s string) error {
+				return setOneOf(&c.Kafka.SASL, strings.ToLower(s), "plain", "scram-sha-256", "scram-sha-512")
+			},
+		},
+		{
+			name: "kafka-username", hint: "name", usage: "user name for Kafka",
+			set: func(c *Config, s string) error { return setName(&c.Kafka.Username, s) },
+		},
+		{
+			name: "kafka-password", hint: "password", usage: "password for Kafka", noFlag: true,
+			set: func(c *Config, s string) error { c.Kafka.Password = s; return nil },
+		},
+		{
+			name: "kafka-password-file", hint: "file", usage: "file that holds the password for Kafka",
+			set: func(c *Config, s string) error { return readSecret(&c.Kafka.Password, s) },
+		},
+	}
+}
+
+// checkStreams finds what single settings cannot show.
+func (c Config) checkStreams() []error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, cybervault.Invalid(field, format, args...))
+	}
+	switch k := c.Kafka; {
+	case len(k.Brokers) > 0 && len(k.Topics) == 0:
+		wrong("kafka-topic", "is missing: name the topics to read, such as --kafka-topic nginx=access")
+	case len(k.Brokers) == 0 && len(k.Topics) > 0:
+		wrong("kafka-brokers", "is missing: say where the topics are, such as --kafka-brokers kafka-1:9092")
+	case k.SASL == "" && (k.Username != "" || k.Password != ""):
+		wrong("kafka-sasl", "is missing: a user name or password was given; use plain, scram-sha-256 or scram-sha-512")
+	case k.SASL != "" && k.Username == "":
+		wrong("kafka-username", "is missing: --kafka-sasl %s needs one", k.SASL)
+	case k.SASL != "" && k.Password == "":
+		wrong("kafka-password", "is missing: --kafka-sasl %s needs one; give it in %sKAFKA_PASSWORD, in the file of settings, or with --kafka-password-file", k.SASL, envPrefix)
+	}
+	return errs
+}
+
+// streamWarnings lists what is allowed and dangerous.
+func (c Config) streamWarnings() []string {
+	var warnings []string
+	if c.Kafka.SASL == "plain" && !c.Kafka.TLS.used() {
+		warnings = append(warnings, "the password for Kafka is sent in the clear: add --kafka-tls or --kafka-ca-file")
+	}
+	return warnings
+}
+
+func (t StreamTLS) used() bool { return t != StreamTLS{} }
+
+func (c Config) streamAttrs() []slog.Attr {
+	k := c.Kafka
+	return []slog.Attr{
+		slog.String("kafka_brokers", strings.Join(k.Brokers, ",")),
+		slog.String("kafka_topic", topicsText(k.Topics)),
+		slog.String("kafka_group", k.Group),
+		slog.String("kafka_start", k.Start),
+		slog.Bool("kafka_tls", k.TLS.On),
+		slog.String("kafka_ca_file", k.TLS.CAFile),
+		slog.String("kafka_client_cert_file", k.TLS.CertFile),
+		slog.String("kafka_client_key_file", k.TLS.KeyFile),
+		slog.String("kafka_sasl", k.SASL),
+		slog.String("kafka_username", k.Username),
+		slog.String("kafka_password", redact(k.Password)),
+	}
+}
+
+func topicsText(topics []Topic) string {
+	words := make([]string, len(topics))
+	for i, t := range topics {
+		words[i] = t.Name
+		if t.Format != "" {
+			words[i] += "=" + t.Format
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func parseBrokers(s string) ([]string, error) {
+	brokers := words(s)
+	for _, broker := range brokers {
+		host, port, err := net.SplitHostPort(broker)
+		n, err2 := strconv.Atoi(port)
+		if err != nil || err2 != nil || host == "" || n < 1 || n > 65535 {
+			return nil, fmt.Errorf("%q is not a broker: use host:port, such as kafka-1:9092", broker)
+		}
+	}
+	return brokers, nil
+}
+
+// parseTopics reads names with a format each, "nginx=access", or without.
+func parseTopics(s string, check func(name string) error) ([]Topic, error) {
+	var topics []Topic
+	for _, word := range words(s) {
+		name, format, told := strings.Cut(word, "=")
+		if err := check(name); err != nil {
+			return nil, err
+		}
+		if told && !slices.Contains(telemetryFormats, format) {
+			return nil, fmt.Errorf("%q names no format: use %s, such as %s=access", word, strings.Join(telemetryFormats, ", "), name)
+		}
+		if format == FormatAuto {
+			format = ""
+		}
+		if slices.ContainsFunc(topics, func(t Topic) bool { return t.Name == name }) {
+			return nil, fmt.Errorf("%q stands twice: keep one", name)
+		}
+		topics = append(topics, Topic{Name: name, Format: format})
+	}
+	if len(topics) > MaxTopics {
+		return nil, fmt.Errorf("has %d names, more than %d", len(topics), MaxTopics)
+	}
+	return topics, nil
+}
+
+func kafkaTopic(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > maxTopicText || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') && !strings.ContainsRune("._-", r)
+	}) {
+		return fmt.Errorf("%q is not a topic: use up to %d letters, digits, dots, dashes and underscores", name, maxTopicText)
+	}
+	return nil
+}
+
+func setName(field *string, s string) error {
+	if s == "" || len(s) > maxTopicText || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%q is not a name: use up to %d characters", s, maxTopicText)
+	}
+	*field = s
+	return nil
+}
+
+func setOneOf(field *string, s string, allowed ...string) error {
+	if !slices.Contains(allowed, s) {
+		last := len(allowed) - 1
+		return fmt.Errorf("%q is unknown: use %s or %s", s, strings.Join(allowed[:last], ", "), allowed[last])
+	}
+	*field = s
+	return nil
+}
+
+func setSwitch(field *bool, s string) error {
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", s)
+	}
+	*field = on
+	return nil
+}
+
+// readSecret reads a secret that is mounted as a file; a line's end after it is
+// the editor's.
+func readSecret(field *string, path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot be read (%w): name a file that holds nothing but the secret", err)
+	}
+	text := strings.TrimRight(string(raw), "\r\n")
+	if text == "" {
+		return errors.New("the file is empty: it should hold nothing but the secret")
+	}
+	*field = text
+	return nil
+}
