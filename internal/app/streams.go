@@ -11,11 +11,15 @@ import (
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/telemetry"
 	"github.com/cybervault/cybervault/internal/telemetry/kafka"
+	"github.com/cybervault/cybervault/internal/telemetry/nats"
 	"github.com/cybervault/cybervault/internal/telemetry/stream"
 )
 
 // maxPieceBytes bounds one record of a stream, after decompression.
 const maxPieceBytes = 32 << 20
+
+// maxReaders bounds the topics or subjects that are read side by side.
+const maxReaders = 256
 
 // maxFailures is how often a finding may fail for no reason that passes, before
 // it is let go so that what comes after it is judged. With the pauses between,
@@ -83,6 +87,9 @@ func (f *feed) reader(source, format string) (*telemetry.Pieces, error) {
 	if r := f.readers[key]; r != nil {
 		return r, nil
 	}
+	if len(f.readers) >= maxReaders { // what sshd said of connections is forgotten with them
+		clear(f.readers)
+	}
 	r, err := telemetry.NewPieces(telemetry.Options{Source: source, Format: format, MaxBytes: maxPieceBytes})
 	if err == nil {
 		f.readers[key] = r
@@ -122,6 +129,16 @@ func (a *App) openStreams(metrics *observe.Metrics) error {
 		s, err := kafka.New(kafka.Config{
 			Brokers: k.Brokers, Topics: formats(k.Topics), Group: k.Group, Start: k.Start, TLS: stream.TLS(k.TLS),
 			SASL: k.SASL, Username: k.Username, Password: k.Password, Engine: a.feed(), Logger: a.log,
+		})
+		if err != nil {
+			return err
+		}
+		a.streams = append(a.streams, s)
+	}
+	if n := a.cfg.NATS; n.On() {
+		s, err := nats.New(nats.Config{
+			URLs: n.URLs, Stream: n.Stream, Subjects: formats(n.Subjects), Durable: n.Durable, Start: n.Start, TLS: stream.TLS(n.TLS),
+			CredsFile: n.CredsFile, NKeyFile: n.NKeyFile, Username: n.Username, Password: n.Password, Token: n.Token, Engine: a.feed(), Logger: a.log,
 		})
 		if err != nil {
 			return err

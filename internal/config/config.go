@@ -56,6 +56,7 @@ type Config struct {
 	BootstrapAPIKey   string        `json:"-"` // admin key of the first workspace; empty: none
 	DrainTimeout      time.Duration // how long a graceful stop waits for running attempts
 	Kafka             Kafka         // telemetry from Kafka
+	NATS              NATS          // telemetry from NATS JetStream
 }
 
 // Default returns the settings of a server that was told nothing.
@@ -72,6 +73,7 @@ func Default() Config {
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
 		Kafka:         Kafka{Group: "cybervault", Start: "earliest"},
+		NATS:          NATS{Durable: "cybervault", Start: "earliest"},
 	}
 }
 

@@ -69,7 +69,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
 		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour, Retention: 7 * 24 * time.Hour, RetentionDead: 36 * time.Hour,
-		Kafka: config.Default().Kafka, // streams_test.go sets it
+		Kafka: config.Default().Kafka, NATS: config.Default().NATS, // streams_test.go sets them
 	}
 	cases := map[string]struct {
 		args []string
@@ -328,6 +328,8 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	})
 	check("CYBERVAULT_BOOTSTRAP_API_KEY", "bootstrap_api_key")
 	check("CYBERVAULT_KAFKA_PASSWORD", "kafka_password")
+	check("CYBERVAULT_NATS_PASSWORD", "nats_password")
+	check("CYBERVAULT_NATS_TOKEN", "nats_token")
 	for variable := range lines {
 		t.Errorf("docs/configuration.md documents %s, which does not exist", variable)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -51,6 +52,25 @@ type Kafka struct {
 
 // On reports whether Kafka is read.
 func (k Kafka) On() bool { return len(k.Brokers) > 0 }
+
+// NATS says from which stream of JetStream telemetry is read. It is off without
+// servers and a stream.
+type NATS struct {
+	URLs      []string `json:"-"` // nats://host:port; they may hold a password
+	Stream    string
+	Subjects  []Topic // filters; none: the whole stream
+	Durable   string
+	Start     string // "earliest" or "latest"
+	TLS       StreamTLS
+	CredsFile string
+	NKeyFile  string
+	Username  string
+	Password  string `json:"-"`
+	Token     string `json:"-"`
+}
+
+// On reports whether NATS is read.
+func (n NATS) On() bool { return len(n.URLs) > 0 }
 
 // streamOptions lists the settings of Kafka and NATS.
 func streamOptions() []option {
@@ -105,6 +125,66 @@ func streamOptions() []option {
 			name: "kafka-password-file", hint: "file", usage: "file that holds the password for Kafka",
 			set: func(c *Config, s string) error { return readSecret(&c.Kafka.Password, s) },
 		},
+		{
+			name: "nats-url", hint: "url", usage: "NATS servers to read telemetry from, nats://host:4222; repeatable", list: true,
+			set: func(c *Config, s string) (err error) { c.NATS.URLs, err = parseNATSURLs(s); return err },
+		},
+		{
+			name: "nats-stream", hint: "name", usage: "stream of JetStream with telemetry",
+			set: func(c *Config, s string) error { return setNATSName(&c.NATS.Stream, s) },
+		},
+		{
+			name: "nats-subject", hint: "subject", usage: "subjects of the stream to read, with their format if it is known: logs.nginx.>=access; repeatable", list: true,
+			set: func(c *Config, s string) (err error) { c.NATS.Subjects, err = parseTopics(s, natsSubject); return err },
+		},
+		{
+			name: "nats-durable", hint: "name", usage: "durable consumer that all nodes share",
+			set: func(c *Config, s string) error { return setNATSName(&c.NATS.Durable, s) },
+		},
+		{
+			name: "nats-start", hint: "place", usage: "where the consumer begins when it is made: earliest or latest",
+			set: func(c *Config, s string) error { return setOneOf(&c.NATS.Start, s, "earliest", "latest") },
+		},
+		{
+			name: "nats-tls", usage: "connect to NATS over TLS",
+			set: func(c *Config, s string) error { return setSwitch(&c.NATS.TLS.On, s) },
+		},
+		{
+			name: "nats-ca-file", hint: "file", usage: "certificate authorities of the NATS servers, PEM",
+			set: func(c *Config, s string) error { return setText(&c.NATS.TLS.CAFile, s) },
+		},
+		{
+			name: "nats-client-cert-file", hint: "file", usage: "client certificate for NATS, PEM",
+			set: func(c *Config, s string) error { return setText(&c.NATS.TLS.CertFile, s) },
+		},
+		{
+			name: "nats-client-key-file", hint: "file", usage: "key of the client certificate for NATS, PEM",
+			set: func(c *Config, s string) error { return setText(&c.NATS.TLS.KeyFile, s) },
+		},
+		{
+			name: "nats-creds-file", hint: "file", usage: "credentials for NATS, as nsc makes them",
+			set: func(c *Config, s string) error { return setText(&c.NATS.CredsFile, s) },
+		},
+		{
+			name: "nats-nkey-file", hint: "file", usage: "seed of an NKey for NATS",
+			set: func(c *Config, s string) error { return setText(&c.NATS.NKeyFile, s) },
+		},
+		{
+			name: "nats-username", hint: "name", usage: "user name for NATS",
+			set: func(c *Config, s string) error { return setName(&c.NATS.Username, s) },
+		},
+		{
+			name: "nats-password", hint: "password", usage: "password for NATS", noFlag: true,
+			set: func(c *Config, s string) error { c.NATS.Password = s; return nil },
+		},
+		{
+			name: "nats-password-file", hint: "file", usage: "file that holds the password for NATS",
+			set: func(c *Config, s string) error { return readSecret(&c.NATS.Password, s) },
+		},
+		{
+			name: "nats-token", hint: "token", usage: "token for NATS", noFlag: true,
+			set: func(c *Config, s string) error { c.NATS.Token = s; return nil },
+		},
 	}
 }
 
@@ -126,6 +206,14 @@ func (c Config) checkStreams() []error {
 	case k.SASL != "" && k.Password == "":
 		wrong("kafka-password", "is missing: --kafka-sasl %s needs one; give it in %sKAFKA_PASSWORD, in the file of settings, or with --kafka-password-file", k.SASL, envPrefix)
 	}
+	switch n := c.NATS; {
+	case len(n.URLs) > 0 && n.Stream == "":
+		wrong("nats-stream", "is missing: name the stream to read")
+	case len(n.URLs) == 0 && n.Stream != "":
+		wrong("nats-url", "is missing: say where the stream is, such as --nats-url nats://nats-1:4222")
+	case n.Username != "" && n.Password == "":
+		wrong("nats-password", "is missing: --nats-username needs one; give it in %sNATS_PASSWORD, in the file of settings, or with --nats-password-file", envPrefix)
+	}
 	return errs
 }
 
@@ -135,13 +223,20 @@ func (c Config) streamWarnings() []string {
 	if c.Kafka.SASL == "plain" && !c.Kafka.TLS.used() {
 		warnings = append(warnings, "the password for Kafka is sent in the clear: add --kafka-tls or --kafka-ca-file")
 	}
+	if n := c.NATS; (n.Password != "" || n.Token != "") && !n.TLS.used() && slices.ContainsFunc(n.URLs, func(u string) bool { return strings.HasPrefix(u, "nats:") || strings.HasPrefix(u, "ws:") }) {
+		warnings = append(warnings, "the password or token for NATS is sent in the clear unless the server insists on TLS: add --nats-tls or --nats-ca-file")
+	}
 	return warnings
 }
 
 func (t StreamTLS) used() bool { return t != StreamTLS{} }
 
 func (c Config) streamAttrs() []slog.Attr {
-	k := c.Kafka
+	k, n := c.Kafka, c.NATS
+	servers := make([]string, len(n.URLs))
+	for i, u := range n.URLs {
+		servers[i] = redactURL(u)
+	}
 	return []slog.Attr{
 		slog.String("kafka_brokers", strings.Join(k.Brokers, ",")),
 		slog.String("kafka_topic", topicsText(k.Topics)),
@@ -154,6 +249,20 @@ func (c Config) streamAttrs() []slog.Attr {
 		slog.String("kafka_sasl", k.SASL),
 		slog.String("kafka_username", k.Username),
 		slog.String("kafka_password", redact(k.Password)),
+		slog.String("nats_url", strings.Join(servers, ",")),
+		slog.String("nats_stream", n.Stream),
+		slog.String("nats_subject", topicsText(n.Subjects)),
+		slog.String("nats_durable", n.Durable),
+		slog.String("nats_start", n.Start),
+		slog.Bool("nats_tls", n.TLS.On),
+		slog.String("nats_ca_file", n.TLS.CAFile),
+		slog.String("nats_client_cert_file", n.TLS.CertFile),
+		slog.String("nats_client_key_file", n.TLS.KeyFile),
+		slog.String("nats_creds_file", n.CredsFile),
+		slog.String("nats_nkey_file", n.NKeyFile),
+		slog.String("nats_username", n.Username),
+		slog.String("nats_password", redact(n.Password)),
+		slog.String("nats_token", redact(n.Token)),
 	}
 }
 
@@ -215,6 +324,38 @@ func kafkaTopic(name string) error {
 	}) {
 		return fmt.Errorf("%q is not a topic: use up to %d letters, digits, dots, dashes and underscores", name, maxTopicText)
 	}
+	return nil
+}
+
+func parseNATSURLs(s string) ([]string, error) {
+	servers := words(s)
+	for _, server := range servers {
+		// What is wrong is not quoted back: it may hold a password.
+		u, err := url.Parse(server)
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return nil, errors.New("is not the URL of a server: use nats://host:4222, or tls, ws or wss in place of nats")
+		}
+	}
+	return servers, nil
+}
+
+// natsSubject checks a filter: tokens between dots, * for one, > for the rest.
+func natsSubject(filter string) error {
+	tokens := strings.Split(filter, ".")
+	for i, token := range tokens {
+		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) ||
+			strings.Contains(token, ">") && (token != ">" || i < len(tokens)-1) || strings.Contains(token, "*") && token != "*" {
+			return fmt.Errorf("%q is not a subject: use tokens between dots, * for any one of them, > at the end for any further ones, such as logs.nginx.>", filter)
+		}
+	}
+	return nil
+}
+
+func setNATSName(field *string, s string) error {
+	if s == "" || len(s) > maxTopicText || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`.*>/\\`, r) }) {
+		return fmt.Errorf("%q is not a name: use no spaces, dots, slashes, * or >", s)
+	}
+	*field = s
 	return nil
 }
 

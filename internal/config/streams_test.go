@@ -83,6 +83,78 @@ kafka_password: hidden word
 	}
 }
 
+func TestNATSSettingsFromEveryPlace(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("hidden word"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := config.NATS{
+		URLs: []string{"nats://u:hidden@n1:4222", "tls://n2"}, Stream: "LOGS", Subjects: []config.Topic{{Name: "logs.*.nginx", Format: "access"}, {Name: "ssh.>", Format: "syslog"}},
+		Durable: "soc", Start: "latest", TLS: config.StreamTLS{On: true, CAFile: "/ca.pem", CertFile: "/crt.pem", KeyFile: "/key.pem"},
+		CredsFile: "/creds", NKeyFile: "/nk", Username: "cv", Password: "hidden word",
+	}
+	for name, tc := range map[string]struct {
+		args  []string
+		env   map[string]string
+		file  string
+		token string // it has no flag
+	}{
+		"flags": {args: []string{
+			"--nats-url", "nats://u:hidden@n1:4222", "--nats-url", "tls://n2", "--nats-stream", "LOGS", "--nats-subject", "logs.*.nginx=access,ssh.>=syslog", "--nats-durable", "soc",
+			"--nats-start", "latest", "--nats-tls", "--nats-ca-file", "/ca.pem", "--nats-client-cert-file", "/crt.pem", "--nats-client-key-file", "/key.pem",
+			"--nats-creds-file", "/creds", "--nats-nkey-file", "/nk", "--nats-username", "cv", "--nats-password-file", secret,
+		}},
+		"environment": {token: "hidden token", env: map[string]string{
+			"CYBERVAULT_NATS_URL": "nats://u:hidden@n1:4222,tls://n2", "CYBERVAULT_NATS_STREAM": "LOGS", "CYBERVAULT_NATS_SUBJECT": "logs.*.nginx=access ssh.>=syslog",
+			"CYBERVAULT_NATS_DURABLE": "soc", "CYBERVAULT_NATS_START": "latest", "CYBERVAULT_NATS_TLS": "1", "CYBERVAULT_NATS_CA_FILE": "/ca.pem",
+			"CYBERVAULT_NATS_CLIENT_CERT_FILE": "/crt.pem", "CYBERVAULT_NATS_CLIENT_KEY_FILE": "/key.pem", "CYBERVAULT_NATS_CREDS_FILE": "/creds", "CYBERVAULT_NATS_NKEY_FILE": "/nk",
+			"CYBERVAULT_NATS_USERNAME": "cv", "CYBERVAULT_NATS_PASSWORD": "hidden word", "CYBERVAULT_NATS_TOKEN": "hidden token",
+		}},
+		"file": {token: "hidden token", file: `
+nats_url: ["nats://u:hidden@n1:4222", "tls://n2"]
+nats_stream: LOGS
+nats_subject: ["logs.*.nginx=access", "ssh.>=syslog"]
+nats_durable: soc
+nats_start: latest
+nats_tls: true
+nats_ca_file: /ca.pem
+nats_client_cert_file: /crt.pem
+nats_client_key_file: /key.pem
+nats_creds_file: /creds
+nats_nkey_file: /nk
+nats_username: cv
+nats_password: hidden word
+nats_token: hidden token
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := load(t, tc.args, tc.env, tc.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := want
+			want.Token = tc.token
+			if diff := cmp.Diff(want, got.NATS); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			asJSON, err := json.Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, shown := range []string{got.String(), fmt.Sprintf("%#v", got), string(asJSON)} {
+				if strings.Contains(shown, "hidden") {
+					t.Errorf("shows a secret: %s", shown)
+				}
+			}
+			if !strings.Contains(got.String(), "nats_url=nats://u:xxxxx@n1:4222,tls://n2 ") {
+				t.Errorf("does not show the servers: %s", got)
+			}
+		})
+	}
+}
+
 func TestWrongStreamSettings(t *testing.T) {
 	t.Parallel()
 	kafka := []string{"--kafka-brokers", "k:9092", "--kafka-topic", "t"}
@@ -105,12 +177,21 @@ func TestWrongStreamSettings(t *testing.T) {
 		"no brokers":          {args: kafka[2:], field: "kafka-brokers", says: "is missing"},
 		"no mechanism":        {args: append(kafka, "--kafka-username", "cv"), field: "kafka-sasl", says: "is missing"},
 		"no user":             {args: append(kafka, "--kafka-sasl", "plain"), field: "kafka-username", says: "is missing"},
+		"server":              {args: []string{"--nats-url", "http://u:hidden@n1"}, field: "--nats-url", says: "use nats://"},
+		"stream's name":       {args: []string{"--nats-stream", "a.b"}, field: "--nats-stream", says: "no spaces, dots"},
+		"durable's name":      {args: []string{"--nats-durable", `a\b`}, field: "--nats-durable", says: "no spaces, dots"},
+		"subject":             {args: []string{"--nats-subject", "a.>.b"}, field: "--nats-subject", says: "is not a subject"},
+		"subject, empty":      {args: []string{"--nats-subject", "a..b"}, field: "--nats-subject", says: "is not a subject"},
+		"subject's format":    {args: []string{"--nats-subject", "a.>=xml"}, field: "--nats-subject", says: "names no format"},
+		"no stream":           {args: []string{"--nats-url", "nats://n"}, field: "nats-stream", says: "is missing"},
+		"no server":           {args: []string{"--nats-stream", "LOGS"}, field: "nats-url", says: "is missing"},
+		"no NATS password":    {args: []string{"--nats-url", "nats://n", "--nats-stream", "LOGS", "--nats-username", "cv"}, field: "nats-password", says: "CYBERVAULT_NATS_PASSWORD"},
 		"no password":         {args: append(kafka, "--kafka-sasl", "plain", "--kafka-username", "cv"), field: "kafka-password", says: "CYBERVAULT_KAFKA_PASSWORD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := load(t, tc.args, tc.env, "")
-			if cybervault.ErrorCode(err) != cybervault.CodeInvalid || !strings.Contains(err.Error(), tc.field) || !strings.Contains(err.Error(), tc.says) {
+			if cybervault.ErrorCode(err) != cybervault.CodeInvalid || !strings.Contains(err.Error(), tc.field) || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "hidden") {
 				t.Errorf("error = %v, want one that names %s and says %q", err, tc.field, tc.says)
 			}
 		})

@@ -106,10 +106,10 @@ func threats(t *testing.T, server *testenv.Server) map[string]int {
 }
 
 // threatsByPost are the threats that lines lead to by way of POST /v1/telemetry.
-func threatsByPost(t *testing.T, lines [][]byte) map[string]int {
+func threatsByPost(t *testing.T, source string, lines [][]byte) map[string]int {
 	t.Helper()
 	server := testenv.StartServer(t, testenv.ServerOptions{})
-	call[struct{}](t, server, http.StatusOK, http.MethodPost, "/v1/telemetry?source=nginx", string(bytes.Join(lines, []byte("\n"))))
+	call[struct{}](t, server, http.StatusOK, http.MethodPost, "/v1/telemetry?source="+source, string(bytes.Join(lines, []byte("\n"))))
 	found := threats(t, server)
 	if len(found) == 0 {
 		t.Fatal("the sample leads to no threat by POST")
@@ -122,7 +122,7 @@ func threatsByPost(t *testing.T, lines [][]byte) map[string]int {
 func TestTelemetryFromKafka(t *testing.T) {
 	t.Parallel()
 	lines := sampleLines(t)
-	want := threatsByPost(t, lines)
+	want := threatsByPost(t, "nginx", lines)
 	c := kafkaWith(t, lines)
 	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{
 		"--kafka-brokers", strings.Join(c.ListenAddrs(), ","), "--kafka-topic", "nginx=access",
@@ -156,7 +156,7 @@ func TestKafkaOverAKill(t *testing.T) {
 		return nil, errors.New("no commit is taken"), true
 	})
 	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--kafka-brokers", strings.Join(c.ListenAddrs(), ","), "--kafka-topic", "nginx"}})
-	want := threatsByPost(t, lines)
+	want := threatsByPost(t, "nginx", lines)
 	until(t, "all threats on disk", func() bool { return cmp.Equal(want, threats(t, server)) })
 	server.Kill()
 	if n := committed(c); n != 0 {

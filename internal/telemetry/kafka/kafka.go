@@ -41,9 +41,9 @@ const (
 
 // Bounds of what a member holds and how long it may keep others waiting.
 const (
-	fetchBytes          = stream.MaxBytes // of one answer of a broker
-	fetchPartitionBytes = 1 << 20         // a larger record comes alone
-	decompressBytes     = 128 << 20       // of one compressed batch of a producer's
+	fetchBytes          = stream.MaxBytes  // of one answer of a broker
+	fetchPartitionBytes = 1 << 20          // a larger record comes alone
+	decompressBytes     = 128 << 20        // of one compressed batch of a producer's
 	sessionTimeout      = 20 * time.Second // after which a node that is gone loses its partitions
 	rebalanceTimeout    = time.Minute
 	pollWait            = time.Second // after which offsets that could not be committed are tried again
