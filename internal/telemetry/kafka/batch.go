@@ -57,6 +57,11 @@ func (s *Source) faults(ctx context.Context, fetches kgo.Fetches) {
 			return
 		}
 		s.meter.Failed("fetch", err, attrs...)
+		if errors.Is(err, kerr.UnknownTopicID) {
+			// The topic was made anew. The client keeps to the old one until told.
+			s.client.PurgeTopicsFromConsuming(topic)
+			s.client.AddConsumeTopics(topic)
+		}
 		// A client that fails at once, such as for a wrong password, is not asked in a tight loop.
 		s.cfg.Patience.Rest(ctx, 1)
 	})

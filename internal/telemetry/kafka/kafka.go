@@ -43,7 +43,7 @@ const (
 const (
 	fetchBytes          = stream.MaxBytes  // of one answer of a broker
 	fetchPartitionBytes = 1 << 20          // a larger record comes alone
-	decompressBytes     = 128 << 20        // of one compressed batch of a producer's
+	unpackedBytes       = 128 << 20        // of one batch of a producer's
 	sessionTimeout      = 20 * time.Second // after which a node that is gone loses its partitions
 	rebalanceTimeout    = time.Minute
 	pollWait            = time.Second // after which offsets that could not be committed are tried again
@@ -63,6 +63,7 @@ type Config struct {
 	Engine   stream.Engine
 	Logger   *slog.Logger
 	Patience stream.Patience // DefaultPatience if zero
+	Unpacked int             // bytes that one batch of a producer's may unpack to; 128 MiB if 0
 }
 
 // Source is a member of a consumer group.
@@ -107,6 +108,9 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Patience == (stream.Patience{}) {
 		cfg.Patience = stream.DefaultPatience
 	}
+	if cfg.Unpacked == 0 {
+		cfg.Unpacked = unpackedBytes
+	}
 	s := &Source{
 		cfg: cfg, log: stream.Discard(cfg.Logger), done: offsets{}, judged: map[position]judgement{}, gone: map[partition]bool{},
 	}
@@ -150,7 +154,7 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 		kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(rebalanceTimeout),
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes), kgo.MaxDecompressBatchBytes(decompressBytes),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes), kgo.MaxDecompressBatchBytes(cfg.Unpacked),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(pollWait),
 		kgo.DisableClientMetrics(), // brokers need no telemetry of ours
 		kgo.WithHooks(hooks{s.meter}),
