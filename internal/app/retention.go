@@ -31,6 +31,9 @@ const changesKept = 7 * 24 * time.Hour
 
 // sweeper removes what is old: the store.
 type sweeper interface {
+	// Rotate makes partitions for the days to come and removes those that are
+	// old, where the store has any.
+	Rotate(ctx context.Context, expiry cybervault.Expiry) (cybervault.Swept, error)
 	// PruneChanges removes a little of the change log, and says if there is more.
 	PruneChanges(ctx context.Context, before time.Time) (more bool, err error)
 	// PruneSpans forgets a little of where removed events lay, of the first type
@@ -68,8 +71,8 @@ func (r *retention) run(ctx context.Context) {
 		if now := r.now(); now.Sub(full) >= fullSweepEvery {
 			position, full = cybervault.SweepPosition{}, now
 		}
-		var err error
-		if r.keep > 0 {
+		err := r.rotate(ctx)
+		if r.keep > 0 && err == nil && ctx.Err() == nil {
 			position, err = r.sweep(ctx, position)
 		}
 		if ctx.Err() == nil && err == nil {
@@ -87,14 +90,33 @@ func (r *retention) run(ctx context.Context) {
 	}
 }
 
-// sweep removes all that is old from a position on, and returns the one to go
-// on from.
-func (r *retention) sweep(ctx context.Context, position cybervault.SweepPosition) (cybervault.SweepPosition, error) {
+// expiry is what is old now; nothing where all is to be kept.
+func (r *retention) expiry() cybervault.Expiry {
+	if r.keep == 0 {
+		return cybervault.Expiry{}
+	}
 	now := r.now()
 	expiry := cybervault.Expiry{Before: now.Add(-r.keep), DeadLettersBefore: now.Add(-max(r.keep, r.keepDead))}
 	if r.keepDead == 0 {
 		expiry.DeadLettersBefore = time.Time{}
 	}
+	return expiry
+}
+
+// rotate removes what is old a partition at a time, before sweep looks for the
+// rest a row at a time.
+func (r *retention) rotate(ctx context.Context) error {
+	swept, err := r.store.Rotate(ctx, r.expiry())
+	if swept.Events+swept.Deliveries > 0 {
+		r.removed(swept.Events, swept.Deliveries, swept.Attempts)
+	}
+	return err
+}
+
+// sweep removes all that is old from a position on, and returns the one to go
+// on from.
+func (r *retention) sweep(ctx context.Context, position cybervault.SweepPosition) (cybervault.SweepPosition, error) {
+	expiry := r.expiry()
 	var events, deliveries int64
 	for {
 		began := r.now()

@@ -22,6 +22,19 @@ type steps struct {
 	expiries []cybervault.Expiry
 	prunes   []time.Time
 	spans    []string
+
+	rotations []cybervault.Expiry
+	rotate    func(n int) (cybervault.Swept, error) // nil: nothing
+}
+
+func (s *steps) Rotate(_ context.Context, expiry cybervault.Expiry) (cybervault.Swept, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rotations = append(s.rotations, expiry)
+	if s.rotate == nil {
+		return cybervault.Swept{}, nil
+	}
+	return s.rotate(len(s.rotations))
 }
 
 func (s *steps) PruneChanges(_ context.Context, before time.Time) (bool, error) {
@@ -118,6 +131,9 @@ func TestRetentionKeepsForEver(t *testing.T) {
 		if store.calls != 0 {
 			t.Error("swept, though everything is to be kept")
 		}
+		if len(store.rotations) != 1 || store.rotations[0] != (cybervault.Expiry{}) {
+			t.Errorf("rotated with %+v, though everything is to be kept", store.rotations)
+		}
 		// But for the change log, which is there to be followed.
 		if len(store.prunes) != 3 || !store.prunes[0].Equal(began.Add(-changesKept)) {
 			t.Errorf("the change log was pruned before %v", store.prunes)
@@ -131,4 +147,37 @@ func TestRetentionKeepsForEver(t *testing.T) {
 	if !store.expiries[0].DeadLettersBefore.IsZero() {
 		t.Errorf("dead letters before %v go, though they are to be kept", store.expiries[0].DeadLettersBefore)
 	}
+}
+
+// Whole partitions go first; while they do not, no row of them is removed.
+func TestRetentionRotates(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &steps{rotate: func(n int) (cybervault.Swept, error) {
+			if n == 1 {
+				return cybervault.Swept{Events: 1000}, errors.New("a table is locked")
+			}
+			return cybervault.Swept{Events: 100, Deliveries: 10, Attempts: 20}, nil
+		}}
+		var events int64
+		r := &retention{store: store, keep: time.Hour, now: time.Now, removed: func(e, _, _ int64) { events += e }, log: slog.New(slog.DiscardHandler)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		began := time.Now()
+		go func() { defer close(ended); r.run(ctx) }()
+		synctest.Wait()
+		if n := store.count(); n != 0 || events != 1000 {
+			t.Errorf("%d steps of a sweep after a rotation that failed, %d events counted", n, events)
+		}
+		<-time.After(sweepEvery + time.Second)
+		synctest.Wait()
+		cancel()
+		<-ended
+		if len(store.rotations) != 2 || !store.rotations[0].Before.Equal(began.Add(-time.Hour)) {
+			t.Errorf("rotated with %+v", store.rotations)
+		}
+		if store.calls == 0 || events != 1101 {
+			t.Errorf("%d steps, %d events counted", store.calls, events)
+		}
+	})
 }

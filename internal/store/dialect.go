@@ -19,6 +19,9 @@ type dialect struct {
 
 	insertChanges string // of the moment and the packed row; the id is the order of commit
 	settled       string // a condition on a row of changes: no row that is missing yet will stand before it
+
+	partitioned      bool   // the log is; see partitions.go
+	byIdempotencyKey string // what to select an event e from, by workspace and publisher's key
 }
 
 func sqliteDialect() dialect {
@@ -30,6 +33,8 @@ func sqliteDialect() dialect {
 		// never removed, so no id is given out twice.
 		insertChanges: `INSERT INTO changes (at, changed) VALUES (?, ?)`,
 		settled:       `1 = 1`,
+
+		byIdempotencyKey: `events e WHERE e.workspace_id = ? AND e.idempotency_key = ?`,
 	}
 }
 
@@ -48,6 +53,10 @@ func postgresDialect() dialect {
 		// is older than every transaction under way is complete.
 		insertChanges: `INSERT INTO changes (id, at, changed) VALUES (pg_current_xact_id()::text::bigint, ?, ?)`,
 		settled:       `c.id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint`,
+
+		partitioned: true,
+		// No unique index spans partitions: triggers keep a table of the keys.
+		byIdempotencyKey: `idempotency_keys k JOIN events e ON e.id = k.event_id WHERE k.workspace_id = ? AND k.idempotency_key = ?`,
 	}
 }
 

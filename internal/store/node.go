@@ -315,15 +315,6 @@ func (p *place) leave() {
 	<-p.ended
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
 // Node is this node's number, for cybervault.NewIDSource.
 func (s *Store) Node() uint8 {
 	if s.place == nil {

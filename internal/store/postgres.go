@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -52,6 +53,10 @@ func (s *Store) openPostgres(ctx context.Context, c Config) error {
 		return err
 	}
 	s.now = s.clock.now
+	if err := s.makePartitions(ctx); err != nil {
+		// What has no partition is kept in the default one.
+		s.log.Warn("the partitions of the days to come could not be made; trying again later", slog.Any("error", err))
+	}
 	if s.place, err = takePlace(ctx, placed, s.lines, s.log); err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + excluded.
 RETURNING last, before`
 	insertDelivery = `INSERT INTO deliveries (id, id_rest, workspace_id, event_id, webhook_id, sequence, previous, status, reason, attempts, due_at, lease_token, finished_at, replay_of, test, ordered, severity, last_status, last_failure)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, 0, '')`
-	selectByIdempotencyKey = `SELECT id, id_rest, type, timestamp, test, deliveries, body FROM events WHERE workspace_id = ? AND idempotency_key = ?`
+	selectByIdempotencyKey = `SELECT e.id, e.id_rest, e.type, e.timestamp, e.test, e.deliveries, e.body FROM `
 	countBirths            = `SELECT COUNT(*) FROM deliveries WHERE id > ? AND id <= ? AND event_id = ? AND status <> 5`
 )
 
@@ -162,7 +162,7 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 	// Last, since the event that has the key may be one of this group.
 	for _, p := range pubs {
 		if !p.stored {
-			if err := findExisting(tx, p); err != nil {
+			if err := s.findExisting(tx, p); err != nil {
 				return err
 			}
 		}
@@ -170,9 +170,9 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 	return nil
 }
 
-func findExisting(tx transaction, p *publishing) error {
+func (s *Store) findExisting(tx transaction, p *publishing) error {
 	e := p.in.Event
-	err := tx.query(selectByIdempotencyKey, []any{e.Workspace.Key(), e.IdempotencyKey}, func(row []any) {
+	err := tx.query(selectByIdempotencyKey+s.dialect.byIdempotencyKey, []any{e.Workspace.Key(), e.IdempotencyKey}, func(row []any) {
 		p.out.Existing = &cybervault.Event{
 			ID: cybervault.MakeID[cybervault.EventID](asInt(row[0]), asInt(row[1])), Workspace: e.Workspace, Type: asString(row[2]),
 			Timestamp: fromMicros(asInt(row[3])), IdempotencyKey: e.IdempotencyKey, PublisherKey: true,

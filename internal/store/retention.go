@@ -47,8 +47,10 @@ type oldEvents struct {
 // that publishers share. It is to be called again with the position it returns
 // until it is done. An event that somebody is replaying right now is passed over,
 // and so is one that the audit log has yet to read.
+// On PostgreSQL a day is left alone until all of it is old: see Rotate.
 func (s *Store) Sweep(ctx context.Context, expiry cybervault.Expiry, from cybervault.SweepPosition) (cybervault.Swept, error) {
 	var swept cybervault.Swept
+	expiry.Before = s.dialect.dayFloor(expiry.Before)
 	err := s.w.do(ctx, func(tx transaction) error {
 		swept = cybervault.Swept{Position: from}
 		old, err := s.findOld(tx, expiry, from)

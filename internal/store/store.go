@@ -50,22 +50,23 @@ type Config struct {
 
 // Store is an open database. All methods are safe for concurrent use.
 type Store struct {
-	dialect dialect
-	db      *sql.DB // the pool for reads
-	w       *writer
-	seal    *sealer
-	spans   knownSpans
-	rests   sync.Map         // of ids that the audit log writes: see restOf
-	now     func() time.Time // that the queue goes by: see clock.go
-	clock   *databaseClock   // nil on SQLite
-	log     *slog.Logger
-	path    string // of the SQLite file
-	changed func()
-	unlock  func()
-	lines   *lines // the connections to PostgreSQL; nil on SQLite
-	place   *place // among the nodes that share a PostgreSQL database; nil on SQLite
-	stale   atomic.Int64
-	disk    *diskGuard // nil on PostgreSQL
+	dialect  dialect
+	db       *sql.DB // the pool for reads
+	w        *writer
+	seal     *sealer
+	spans    knownSpans
+	rotation rotation
+	rests    sync.Map         // of ids that the audit log writes: see restOf
+	now      func() time.Time // that the queue goes by: see clock.go
+	clock    *databaseClock   // nil on SQLite
+	log      *slog.Logger
+	path     string // of the SQLite file
+	changed  func()
+	unlock   func()
+	lines    *lines // the connections to PostgreSQL; nil on SQLite
+	place    *place // among the nodes that share a PostgreSQL database; nil on SQLite
+	stale    atomic.Int64
+	disk     *diskGuard // nil on PostgreSQL
 	// overviewRows bounds how many rows of a table an overview counts.
 	overviewRows int64
 	patience     time.Duration // with a page of a list: readPatience

@@ -342,7 +342,7 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		{selectOrdered, 2, []string{"deliveries_ordered (webhook_id=?)"}},
 		{selectUnmarked, 5, []string{queue + " (webhook_id=? AND status=? AND severity=? AND due_at>?)"}},
 		{freeLeases, 1, []string{queue}},
-		{selectByIdempotencyKey, 2, []string{"events_idempotency (workspace_id=? AND idempotency_key=?)"}},
+		{selectByIdempotencyKey + sqliteDialect().byIdempotencyKey, 2, []string{"events_idempotency (workspace_id=? AND idempotency_key=?)"}},
 		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + "d.workspace_id = ? AND d.status > 2 AND d.status = ? ORDER BY d.id DESC LIMIT ?", 3, []string{"deliveries_exceptions (status=?"}},
 		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + nothingOfAWebhook(), 4, []string{"SEARCH d USING INTEGER PRIMARY KEY (rowid=?)", "deliveries_webhook_exceptions (webhook_id=? AND status=?"}},
 		{"SELECT " + eventColumns + " FROM type_spans s CROSS JOIN events e WHERE s.type = ? AND e.id >= (s.span << 27) AND e.id < ((s.span + 1) << 27) ORDER BY s.span DESC, e.id DESC LIMIT ?", 2,

@@ -14,6 +14,7 @@ func retentionCases() map[string]func(*fixture) {
 		"retention/a wide event":             retentionWide,
 		"retention/numbers are still found":  retentionSequence,
 		"retention/no replay of what went":   retentionReplay,
+		"retention/whole days":               retentionDays,
 	}
 }
 
@@ -188,4 +189,78 @@ func retentionReplay(f *fixture) {
 	f.sweep()
 	replay := cybervault.NewDelivery{ID: cybervault.NewID[cybervault.DeliveryID](f.ids), Webhook: w.ID, Status: cybervault.DeliveryPending, ReplayOf: pub.Deliveries[0].ID}
 	f.wantCode(f.s.AddDelivery(f.Context(), pub.Event, &replay), cybervault.CodeNotFound)
+}
+
+// rotate removes what the database removes a day at a time, and then the rest.
+func (f *fixture) rotate() cybervault.Swept {
+	f.Helper()
+	whole, err := f.s.Rotate(f.Context(), cybervault.Expiry{Before: f.clock.Now().Add(-30 * day), DeadLettersBefore: f.clock.Now().Add(-90 * day)})
+	f.must(err)
+	rest, _ := f.sweep()
+	return cybervault.Swept{Events: whole.Events + rest.Events, Deliveries: whole.Deliveries + rest.Deliveries, Attempts: whole.Attempts + rest.Attempts}
+}
+
+// Whichever way old days go, the same stays.
+func retentionDays(f *fixture) {
+	w := f.webhook()
+	var dead, pending, replayed *cybervault.Publication
+	for n := range 150 { // numbers 1 to 150
+		switch n {
+		case 4:
+			dead = f.finish(w, cybervault.DeliveryDeadLetter)
+		case 70:
+			pending = f.finish(w, cybervault.DeliveryPending)
+		case 90:
+			replayed = f.finish(w, cybervault.DeliveryDelivered)
+		default:
+			f.finish(w, cybervault.DeliveryDelivered)
+		}
+	}
+	f.publish(f.publication(event{key: "gone"}))
+	f.clock.Move(26 * time.Hour)
+	kept := f.publication(event{key: "kept"}, waiting(w))
+	f.publish(kept) // number 151
+	replay := cybervault.NewDelivery{ID: cybervault.NewID[cybervault.DeliveryID](f.ids), Webhook: w.ID, Status: cybervault.DeliveryPending, Lease: f.lease(), ReplayOf: replayed.Deliveries[0].ID}
+	f.must(f.s.AddDelivery(f.Context(), replayed.Event, &replay)) // number 152
+	f.must(f.record(f.result(&replay, 1, cybervault.DeliveryDelivered)))
+
+	f.clock.Move(30*day - time.Hour)
+	got := f.rotate()
+	if got.Events != 148 || got.Deliveries != 147 || got.Attempts != 147 {
+		f.Errorf("went: %+v", got)
+	}
+	f.wantEventsLeft(dead, pending, replayed, kept)
+	page, err := f.s.Sequence(f.Context(), f.ws, w.ID, 1, 0)
+	f.must(err)
+	var numbers []int64
+	for _, d := range page.Rows {
+		numbers = append(numbers, d.Sequence)
+	}
+	if !slices.Equal(numbers, []int64{5, 71, 91, 151, 152}) {
+		f.Errorf("numbers %v are left", numbers)
+	}
+	if n := len(f.attempts(dead.Deliveries[0].ID)) + len(f.attempts(replay.ID)); n != 2 {
+		f.Errorf("%d attempts are left of the two that stay", n)
+	}
+	f.publish(f.publication(event{key: "gone"}))
+	out, errs := f.s.Publish(f.Context(), []*cybervault.Publication{f.publication(event{key: "kept"})})
+	f.must(errs[0])
+	if out[0].Existing == nil || out[0].Existing.ID != kept.Event.ID {
+		f.Errorf("the key of an event that stays is free: %+v", out[0])
+	}
+	again := cybervault.NewDelivery{ID: cybervault.NewID[cybervault.DeliveryID](f.ids), Webhook: w.ID, Status: cybervault.DeliveryPending, Lease: f.lease(), ReplayOf: dead.Deliveries[0].ID}
+	f.must(f.s.AddDelivery(f.Context(), dead.Event, &again))
+	claimed := f.claim(w, 10)
+	if len(claimed) != 2 || claimed[0].Delivery != pending.Deliveries[0].ID {
+		f.Fatalf("claimed %d, want the pending one first, and the one published later", len(claimed))
+	}
+	f.must(f.record(f.result(asBirth(claimed[0]), 2, cybervault.DeliveryDelivered)))
+	f.must(f.record(f.result(asBirth(claimed[1]), 1, cybervault.DeliveryDelivered)))
+	f.must(f.record(f.result(&again, 1, cybervault.DeliveryDelivered)))
+
+	f.clock.Move(95 * day)
+	if got = f.rotate(); got.Events != 5 || got.Attempts != 6 {
+		f.Errorf("went in the end: %+v", got)
+	}
+	f.wantEventsLeft()
 }

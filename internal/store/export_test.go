@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"testing/fstest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
+)
+
+// OpenBeforePartitions opens a PostgreSQL database as a release did that knew no
+// partitions, and leaves its schema at that.
+func OpenBeforePartitions(ctx context.Context, cfg Config) (*Store, error) {
+	s := &Store{now: time.Now, log: slog.New(slog.DiscardHandler), unlock: func() {}, overviewRows: overviewRows, patience: readPatience, dialect: postgresDialect()}
+	s.dialect.byIdempotencyKey = sqliteDialect().byIdempotencyKey
+	var err error
+	if s.seal, err = newSealer(cfg.Key); err != nil {
+		return nil, err
+	}
+	if s.db, err = sql.Open("pgx", cfg.DatabaseURL); err != nil {
+		return nil, err
+	}
+	if err := migrateBefore(ctx, s.db, "00011"); err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	if s.place, err = takePlace(ctx, conn, s.log); err != nil {
+		return nil, err
+	}
+	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(conn, s.dialect) })
+	return s, err
+}
+
+// migrateBefore runs the migrations that come before one.
+func migrateBefore(ctx context.Context, db *sql.DB, end string) error {
+	const dir = "migrations/postgres"
+	names, err := fs.ReadDir(migrations, dir)
+	if err != nil {
+		return err
+	}
+	files := fstest.MapFS{}
+	for _, name := range names {
+		if strings.Compare(name.Name(), end) < 0 {
+			text, err := fs.ReadFile(migrations, dir+"/"+name.Name())
+			if err != nil {
+				return err
+			}
+			files[name.Name()] = &fstest.MapFile{Data: text}
+		}
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate to before %s: %w", end, err)
+	}
+	return nil
+}
