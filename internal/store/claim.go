@@ -53,7 +53,7 @@ func (s *Store) Claim(ctx context.Context, c cybervault.Claim) ([]*cybervault.As
 		if claimed, err = s.due(tx, c, claimed[:0]); err != nil {
 			return err
 		}
-		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
+		return s.eachByKey(tx, "deliveries", leaseDelivery, len(claimed), func(i int) int64 { return claimed[i].Delivery.Key() }, func(i int, a []any) []any {
 			return append(a, c.Lease.Token, micros(c.Lease.Until), claimed[i].Delivery.Key())
 		}, nil)
 	})

@@ -48,7 +48,7 @@ func (s *Store) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, 
 		if len(claimed) == 0 {
 			next = fromMicros(now).Add(lineBusy)
 		}
-		return tx.each(leaseDelivery, len(claimed), func(i int, a []any) []any {
+		return s.eachByKey(tx, "deliveries", leaseDelivery, len(claimed), func(i int) int64 { return claimed[i].Delivery.Key() }, func(i int, a []any) []any {
 			return append(a, lease.Token, micros(lease.Until), claimed[i].Delivery.Key())
 		}, nil)
 	})

@@ -49,6 +49,9 @@ type partition struct {
 	from, to int64
 }
 
+// has reports whether a row key lies in it.
+func (p partition) has(key int64) bool { return key >= p.from && key < p.to }
+
 // of is the name of the partition of a table.
 func (p partition) of(table string) string { return table + "_" + p.name }
 
@@ -144,27 +147,22 @@ func (s *Store) makePartitions(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
+		s.direct.Store(recentPartitions(all, days[0]))
 		if len(all) == 0 {
 			return append([]partition{{name: firstPartition, to: days[0].from}}, days...), nil
 		}
 		return missingDays(days, all), nil
 	}
 	for {
-		more := false
+		made := false
 		err := s.withPartitions(ctx, func(tx *sql.Tx) error {
 			next, err := missing(tx)
-			for len(next) > 0 && err == nil {
-				var made bool
-				made, err = s.makePartition(ctx, tx, next[0])
-				next = next[1:]
-				if made { // one in each transaction, so that nothing is locked for long
-					more = len(next) > 0
-					break
-				}
+			for made = false; len(next) > 0 && err == nil && !made; next = next[1:] {
+				made, err = s.makePartition(ctx, tx, next[0]) // one in each transaction, so that nothing is locked for long
 			}
 			return err
 		})
-		if err != nil || !more {
+		if err != nil || !made {
 			return err
 		}
 	}

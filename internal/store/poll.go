@@ -119,7 +119,7 @@ func (s *Store) acknowledge(tx transaction, webhook cybervault.WebhookID, polled
 		return nil, false, err
 	}
 	list := tx.noted()
-	err = tx.each(finishPolled, len(found), func(i int, a []any) []any {
+	err = s.eachByKey(tx, "deliveries", finishPolled, len(found), func(i int) int64 { return found[i].Attempt.Delivery.Key() }, func(i int, a []any) []any {
 		t := found[i].Attempt
 		return append(a, int64(t.Number), t.StartedAt.Add(t.Elapsed).UnixMicro(), int64(t.Status), t.Delivery.Key())
 	}, func(i int, rows int64) {
@@ -131,5 +131,5 @@ func (s *Store) acknowledge(tx transaction, webhook cybervault.WebhookID, polled
 	if err != nil {
 		return nil, false, err
 	}
-	return slices.Clip(ended), read == endBatch && len(ended) > 0, insertAttempts(tx, ended)
+	return slices.Clip(ended), read == endBatch && len(ended) > 0, s.insertAttempts(tx, ended)
 }

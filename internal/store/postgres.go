@@ -144,7 +144,8 @@ func (s *postgresSession) close() {
 }
 
 // abortRetries is how often a transaction that PostgreSQL aborted for the sake
-// of another one (a deadlock, a serialisation failure) is run again.
+// of another one (a deadlock, a serialisation failure, a partition that was
+// dropped) is run again.
 const abortRetries = 10
 
 func (s *postgresSession) transact(fn func(transaction) error) (err error) {
@@ -203,7 +204,7 @@ func (s *postgresSession) begin(ctx context.Context) (pgx.Tx, error) {
 
 func aborted(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && strings.HasPrefix(pg.Code, "40")
+	return ok && (strings.HasPrefix(pg.Code, "40") || undefinedTable(err))
 }
 
 func (s *postgresSession) noted() *changeList { return &s.list }

@@ -132,7 +132,7 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 	if len(pubs) == 0 {
 		return nil
 	}
-	err := tx.each(insertEvent, len(pubs), func(i int, a []any) []any {
+	err := s.eachByKey(tx, "events", insertEvent, len(pubs), func(i int) int64 { return pubs[i].in.Event.ID.Key() }, func(i int, a []any) []any {
 		e := pubs[i].in.Event
 		var key any
 		if e.PublisherKey {
@@ -230,7 +230,7 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 	}
 	var marks []mark
 	list := tx.noted()
-	err = tx.each(insertDelivery, len(fresh), func(i int, a []any) []any {
+	err = s.eachByKey(tx, "deliveries", insertDelivery, len(fresh), func(i int) int64 { return fresh[i].delivery.ID.Key() }, func(i int, a []any) []any {
 		d, e := fresh[i].delivery, fresh[i].event
 		webhook := d.Webhook.Key()
 		var finished, previous int64

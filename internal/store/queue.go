@@ -37,7 +37,7 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	fenced := make([]*cybervault.Result, 0, len(ops))
 	var again []*operation // refused, and perhaps because they are recorded already
 	list := tx.noted()
-	err := tx.each(finishAttempt, len(ops), func(i int, a []any) []any {
+	err := s.eachByKey(tx, "deliveries", finishAttempt, len(ops), func(i int) int64 { return ops[i].result.Attempt.Delivery.Key() }, func(i int, a []any) []any {
 		r := ops[i].result
 		var due, finished int64
 		if r.Status == cybervault.DeliveryPending {
@@ -67,7 +67,7 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 	if err != nil {
 		return nil, err
 	}
-	return append(answers, recorded...), insertAttempts(tx, fenced)
+	return append(answers, recorded...), s.insertAttempts(tx, fenced)
 }
 
 func (s *Store) refuseStale(op *operation) {
@@ -94,8 +94,8 @@ func (s *Store) recordedBefore(tx transaction, ops []*operation) ([]func(), erro
 	return answers, nil
 }
 
-func insertAttempts(tx transaction, results []*cybervault.Result) error {
-	return tx.each(insertAttempt, len(results), func(i int, a []any) []any { return appendAttempt(a, results[i].Attempt) }, nil)
+func (s *Store) insertAttempts(tx transaction, results []*cybervault.Result) error {
+	return s.eachByKey(tx, "attempts", insertAttempt, len(results), func(i int) int64 { return results[i].Attempt.Delivery.Key() }, func(i int, a []any) []any { return appendAttempt(a, results[i].Attempt) }, nil)
 }
 
 // appendAttempt appends the arguments of insertAttempt.

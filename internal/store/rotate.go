@@ -22,7 +22,8 @@ const (
 	countedBytes = 64 << 20
 	// orphanRows is how many keys, or marks, are looked at in one transaction.
 	orphanRows = 1000
-	// rotateRest is how many times as long as a step the next one waits.
+	// rotateRest is how many times as long as a step took the next one waits, for
+	// those that share the publishers' transactions.
 	rotateRest = 4
 )
 
@@ -103,7 +104,7 @@ func (s *Store) dropOld(ctx context.Context, expiry cybervault.Expiry, swept *cy
 			s.rotation.pruned = false
 			s.log.Info("removed a partition of what is older than the retention", slog.String("partition", p.name), slog.Duration("took", time.Since(began)))
 		}
-		if err := pause(ctx, rotateRest*time.Since(began)); err != nil {
+		if err := pause(ctx, time.Since(began)); err != nil {
 			return err
 		}
 	}

@@ -56,9 +56,10 @@ type Store struct {
 	seal     *sealer
 	spans    knownSpans
 	rotation rotation
-	rests    sync.Map         // of ids that the audit log writes: see restOf
-	now      func() time.Time // that the queue goes by: see clock.go
-	clock    *databaseClock   // nil on SQLite
+	direct   atomic.Pointer[[]partition] // see direct.go; nil on SQLite
+	rests    sync.Map                    // of ids that the audit log writes: see restOf
+	now      func() time.Time            // that the queue goes by: see clock.go
+	clock    *databaseClock              // nil on SQLite
 	log      *slog.Logger
 	path     string // of the SQLite file
 	changed  func()
