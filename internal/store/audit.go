@@ -455,6 +455,9 @@ func (s *Store) findRef(ctx context.Context, query string, ref cybervault.AuditR
 	return 0, false, readError(rows.Err())
 }
 
+// selectUnaudited reads what the audit log has yet to read of the change log.
+const selectUnaudited = "SELECT c.changed FROM changes c WHERE c.id > (SELECT transaction_id FROM audit_state WHERE id = 1) ORDER BY c.id LIMIT ?"
+
 // unaudited is the keys of the events and deliveries that the audit log has yet
 // to read. It is to be asked after whatever shows that a delivery has ended:
 // then what that was told of is in it, or in the audit log. ok is false when the
@@ -463,7 +466,7 @@ func (s *Store) unaudited(tx transaction) (keys map[int64]bool, ok bool, err err
 	keys = map[int64]bool{}
 	rows := 0
 	var damaged error
-	err = tx.query("SELECT c.changed FROM changes c WHERE c.id > (SELECT transaction_id FROM audit_state WHERE id = 1) ORDER BY c.id LIMIT ?", []any{int64(auditBehind)}, func(row []any) {
+	err = tx.query(selectUnaudited, []any{int64(auditBehind)}, func(row []any) {
 		rows++
 		damaged = errors.Join(damaged, unpackChanges(asBytes(row[0]), func(c changed) bool {
 			if _, logged := auditRef(c); logged {

@@ -30,7 +30,12 @@ type bench struct {
 
 func newBench(b *testing.B) *bench {
 	b.Helper()
-	s, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "cybervault.db"), Key: make([]byte, store.KeySize)})
+	return newBenchOn(b, store.Config{Path: filepath.Join(b.TempDir(), "cybervault.db"), Key: make([]byte, store.KeySize)})
+}
+
+func newBenchOn(b *testing.B, cfg store.Config) *bench {
+	b.Helper()
+	s, err := store.Open(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,15 +17,6 @@ const selectDue = `SELECT d.id, d.id_rest, d.sequence, d.attempts, d.test, d.sev
 FROM deliveries d JOIN events e ON e.id = d.event_id
 WHERE d.webhook_id = ? AND d.status < 2 AND d.status = 0 AND d.severity = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?`
 
-// selectHeads gives the earliest due time of each severity, lowest first, NULL
-// for one of which nothing is pending.
-const selectHeads = `SELECT
-(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 0),
-(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 1),
-(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 2),
-(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 3),
-(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 4)`
-
 const leaseDelivery = "UPDATE deliveries SET lease_token = ?, due_at = ? WHERE id = ?"
 
 // heads are the earliest due times of each severity; 0 where nothing is pending.
@@ -67,7 +58,7 @@ func (s *Store) Claim(ctx context.Context, c cybervault.Claim) ([]*cybervault.As
 func (s *Store) due(tx transaction, c cybervault.Claim, found []*cybervault.Assignment) ([]*cybervault.Assignment, error) {
 	webhook, now := c.Webhook.Key(), micros(s.now())
 	var first heads
-	err := tx.query(selectHeads, []any{webhook, webhook, webhook, webhook, webhook}, func(row []any) {
+	err := tx.query(s.dialect.heads, s.dialect.headsOf(webhook), func(row []any) {
 		for severity := range first {
 			first[severity] = asInt(row[severity])
 		}
@@ -100,13 +91,12 @@ func (s *Store) due(tx transaction, c cybervault.Claim, found []*cybervault.Assi
 // so severe may be claimed: its next attempt's time, or the end of the lease it
 // is under. Zero when nothing is pending.
 func (s *Store) NextDue(ctx context.Context, webhook cybervault.WebhookID, least cybervault.Severity) (time.Time, error) {
-	key := webhook.Key()
-	first, err := scanHeads(s.db.QueryRowContext(ctx, s.dialect.rebind(selectHeads), key, key, key, key, key).Scan)
+	first, err := scanHeads(s.db.QueryRowContext(ctx, s.dialect.rebind(s.dialect.heads), s.dialect.headsOf(webhook.Key())...).Scan)
 	_, due := first.earliest(max(least.Rank(), 0))
 	return fromMicros(due), readError(err)
 }
 
-// scanHeads reads the columns of selectHeads, after others.
+// scanHeads reads the columns of dialect.heads, after others.
 func scanHeads(scan func(...any) error, before ...any) (heads, error) {
 	var first heads
 	var due [severities]*int64

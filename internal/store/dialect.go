@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,6 +21,10 @@ type dialect struct {
 	insertChanges string // of the moment and the packed row; the id is the order of commit
 	settled       string // a condition on a row of changes: no row that is missing yet will stand before it
 
+	// heads gives the earliest due time of each severity of a webhook, lowest first,
+	// NULL for one of which nothing is pending; headsOf are its arguments.
+	heads string
+
 	partitioned      bool   // the log is; see partitions.go
 	byIdempotencyKey string // what to select an event e from, by workspace and publisher's key
 }
@@ -33,6 +38,13 @@ func sqliteDialect() dialect {
 		// never removed, so no id is given out twice.
 		insertChanges: `INSERT INTO changes (at, changed) VALUES (?, ?)`,
 		settled:       `1 = 1`,
+
+		heads: `SELECT
+(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 0),
+(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 1),
+(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 2),
+(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 3),
+(SELECT MIN(due_at) FROM deliveries WHERE webhook_id = ? AND status < 2 AND status = 0 AND severity = 4)`,
 
 		byIdempotencyKey: `events e WHERE e.workspace_id = ? AND e.idempotency_key = ?`,
 	}
@@ -55,6 +67,11 @@ func postgresDialect() dialect {
 		settled:       `c.id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint`,
 
 		partitioned: true,
+		// One subquery, not five: each is planned for every partition.
+		heads: `SELECT MIN(due) FILTER (WHERE severity = 0), MIN(due) FILTER (WHERE severity = 1), MIN(due) FILTER (WHERE severity = 2),
+MIN(due) FILTER (WHERE severity = 3), MIN(due) FILTER (WHERE severity = 4)
+FROM (SELECT s.severity, (SELECT d.due_at FROM deliveries d WHERE d.webhook_id = ? AND d.status < 2 AND d.status = 0 AND d.severity = s.severity
+ORDER BY d.due_at LIMIT 1) AS due FROM generate_series(0, 4) s (severity)) h`,
 		// No unique index spans partitions: triggers keep a table of the keys.
 		byIdempotencyKey: `idempotency_keys k JOIN events e ON e.id = k.event_id WHERE k.workspace_id = ? AND k.idempotency_key = ?`,
 	}
@@ -76,4 +93,8 @@ func (d dialect) rebind(query string) string {
 		n++
 	}
 	return b.String()
+}
+
+func (d dialect) headsOf(webhook int64) []any {
+	return slices.Repeat([]any{webhook}, strings.Count(d.heads, "?"))
 }

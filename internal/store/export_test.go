@@ -33,9 +33,6 @@ func OpenBeforePartitions(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.place, err = takePlace(ctx, conn, s.log); err != nil {
-		return nil, err
-	}
 	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(conn, s.dialect) })
 	return s, err
 }

@@ -19,6 +19,11 @@ import (
 // docs/decisions/0023.
 
 const (
+	// A query that no row key restricts looks at every partition, and locks it and
+	// its indexes. From so many on new ones are therefore longer: it is where
+	// everything is kept for years.
+	manyPartitions = 60
+	longPartition  = 28
 	// partitionsAhead is how many days beyond today have their partitions.
 	partitionsAhead = 3
 	partitionDay    = 24 * time.Hour
@@ -66,6 +71,17 @@ const firstPartition = "first"
 func dayOf(t time.Time) partition {
 	day := t.UTC().Truncate(partitionDay)
 	return partition{name: day.Format("20060102"), from: cybervault.KeyAt(day), to: cybervault.KeyAt(day.Add(partitionDay))}
+}
+
+// widened is p with so many days, or as many as there are until the next partition.
+func (p partition) widened(days int, have []partition) partition {
+	p.to = p.from + cybervault.KeyAt(time.UnixMilli((time.Duration(days) * partitionDay).Milliseconds()))
+	for _, other := range have {
+		if other.from > p.from {
+			p.to = min(p.to, other.from)
+		}
+	}
+	return p
 }
 
 // bounds is the FOR VALUES of a partition.
@@ -151,7 +167,13 @@ func (s *Store) makePartitions(ctx context.Context) error {
 		if len(all) == 0 {
 			return append([]partition{{name: firstPartition, to: days[0].from}}, days...), nil
 		}
-		return missingDays(days, all), nil
+		next := missingDays(days, all)
+		if len(all) >= manyPartitions {
+			for i := range next {
+				next[i] = next[i].widened(longPartition, all)
+			}
+		}
+		return next, nil
 	}
 	for {
 		made := false
@@ -234,5 +256,31 @@ func attachPartition(ctx context.Context, tx *sql.Tx, t parted, p partition) err
 	// The removal from the default partition has freed the keys.
 	_, err := tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO idempotency_keys (workspace_id, idempotency_key, event_id)
 SELECT workspace_id, idempotency_key, id FROM %s WHERE idempotency_key IS NOT NULL ON CONFLICT DO NOTHING`, name))
+	return err
+}
+
+// locksOfPartition is how many locks one query takes for a day of events and
+// deliveries and their indexes.
+const locksOfPartition = 9
+
+// lockRoom warns of a PostgreSQL that has too little room for the locks of one
+// node, all of whose connections look at every partition. It says what to set,
+// or nothing.
+func lockRoom(room, connections, partitions int64) string {
+	wanted := (postgresWriters + postgresReaders) * locksOfPartition * partitions
+	if wanted <= room || connections == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d partitions can take %d locks on this node, and PostgreSQL has room for %d: set max_locks_per_transaction to %d or more, for each node, and restart it",
+		partitions, wanted, room, (wanted+connections-1)/connections)
+}
+
+func (s *Store) checkLocks(ctx context.Context) error {
+	var room, connections, count int64
+	err := s.db.QueryRowContext(ctx, `SELECT c.locks * c.connections, c.connections, (SELECT COUNT(*) FROM pg_inherits WHERE inhparent = 'events'::regclass)
+FROM (SELECT current_setting('max_locks_per_transaction')::bigint AS locks, current_setting('max_connections')::bigint AS connections) c`).Scan(&room, &connections, &count)
+	if warning := lockRoom(room, connections, count); warning != "" {
+		s.log.Warn(warning)
+	}
 	return err
 }

@@ -224,12 +224,16 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 	set := func(at time.Time) { clock.Lock(); now = at; clock.Unlock() }
 	x := newSource(t, open(t, cfg))
 	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
+	var results []<-chan error
 	for n := range 200 {
-		if err := <-x.record(x.mustPublish()); err != nil {
-			t.Fatal(err)
-		}
+		results = append(results, x.record(x.mustPublish()))
 		if n%10 == 0 {
 			x.publishKeyed(fmt.Sprint("key ", n))
+		}
+	}
+	for _, done := range results {
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 	}
 	claimed, err := x.s.Claim(t.Context(), cybervault.Claim{Webhook: x.w.ID, Limit: 100, Lease: cybervault.Lease{Token: 7, Until: now.Add(time.Minute)}})
@@ -242,6 +246,7 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	stays, _ := x.publishKeyed("stays") // pending
 	midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	set(midnight.Add(-time.Millisecond))
 	x.ids.NextRun(4095)
@@ -255,9 +260,9 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
-	count("SELECT COUNT(*) FROM events_20260301", 221)
+	count("SELECT COUNT(*) FROM events_20260301", 222)
 	count("SELECT COUNT(*) FROM deliveries_20260302", 1)
-	count("SELECT COUNT(*) FROM idempotency_keys", 20)
+	count("SELECT COUNT(*) FROM idempotency_keys", 21)
 	count("SELECT COUNT(*) FROM webhook_sequence_marks", 3)
 
 	// The first of March is not over yet, thirty days ago.
@@ -276,31 +281,35 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 	if swept, err := x.s.Rotate(t.Context(), expiry()); err != nil || swept.Events != 220 || swept.Deliveries != 220 || swept.Attempts != 220 {
 		t.Errorf("went: %+v, %v", swept, err)
 	}
-	count("SELECT COUNT(*) FROM events_20260301", 1)
-	count("SELECT COUNT(*) FROM attempts_20260301", 0)
-	count("SELECT COUNT(*) FROM idempotency_keys", 0)
-	count("SELECT COUNT(*) FROM webhook_sequence_marks", 0)
+	count("SELECT COUNT(*) FROM pg_class WHERE relname IN ('events_first', 'events_20260301', 'deliveries_20260301', 'attempts_20260301')", 0)
+	count("SELECT COUNT(*) FROM events_rest", 2)
+	count("SELECT COUNT(*) FROM idempotency_keys", 1)
+	count("SELECT COUNT(*) FROM webhook_sequence_marks WHERE sequence = 221", 1)
+	count("SELECT COUNT(*) FROM webhook_sequence_marks", 1)
 	x.wantStored(across, true)
+	x.wantStored(stays, true)
+	x.wantDuplicate("stays", stays)
+	if err := x.s.CancelDelivery(t.Context(), x.ws, stays.Deliveries[0].ID, ""); err != nil {
+		t.Error(err)
+	}
 	if err := <-x.record(across); err != nil {
 		t.Errorf("a delivery that outlived its day: %v", err)
 	}
 	set(time.Date(2026, 4, 4, 0, 0, 0, 0, time.UTC))
-	for range 2 { // the event's partition goes once its rows have
-		if _, err := x.s.Rotate(t.Context(), expiry()); err != nil {
-			t.Error(err)
+	for position, done := (cybervault.SweepPosition{}), false; !done; {
+		step, err := x.s.Sweep(t.Context(), expiry(), position)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for position, done := (cybervault.SweepPosition{}), false; !done; {
-			step, err := x.s.Sweep(t.Context(), expiry(), position)
-			if err != nil {
-				t.Fatal(err)
-			}
-			position, done = step.Position, step.Done
-		}
+		position, done = step.Position, step.Done
+	}
+	if _, err := x.s.Rotate(t.Context(), expiry()); err != nil {
+		t.Error(err)
 	}
 	for _, table := range []string{"events", "deliveries", "attempts"} {
 		count("SELECT COUNT(*) FROM "+table, 0)
 	}
-	count("SELECT COUNT(*) FROM pg_class WHERE relname IN ('events_first', 'events_20260301', 'deliveries_20260302')", 0)
+	count("SELECT COUNT(*) FROM pg_class WHERE relname IN ('events_20260302', 'deliveries_20260302', 'attempts_20260302')", 0)
 }
 
 // A partition of which much stays is left to the sweep.
@@ -323,5 +332,59 @@ func TestPostgresPartitionsOfWhichMuchStays(t *testing.T) {
 	}
 	if swept, err := x.s.Sweep(t.Context(), expiry, cybervault.SweepPosition{}); err != nil || swept.Events != 10 {
 		t.Errorf("went: %+v, %v", swept, err)
+	}
+}
+
+// Where everything is kept for ever there are not more and more partitions.
+func TestPostgresPartitionsBecomeLonger(t *testing.T) {
+	t.Parallel()
+	cfg := postgresConfig(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	cfg.Now = func() time.Time { return now }
+	s := open(t, cfg)
+	count := func() int64 {
+		return inside(t, cfg, "SELECT COUNT(*) FROM pg_inherits WHERE inhparent = 'deliveries'::regclass")
+	}
+	rotate := func() {
+		t.Helper()
+		now = now.Add(4 * 24 * time.Hour)
+		if _, err := s.Rotate(t.Context(), cybervault.Expiry{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 14 {
+		rotate()
+	}
+	if n := count(); n != 2+4*15 {
+		t.Fatalf("%d partitions after 15 times four days", n)
+	}
+	for range 14 {
+		rotate()
+	}
+	if n := count(); n != 2+4*15+2 {
+		t.Errorf("%d partitions after 56 more days, want two of 28 days", n)
+	}
+}
+
+// A partition that another node has dropped is not written to any more.
+func TestPostgresPartitionDroppedByAnotherNode(t *testing.T) {
+	t.Parallel()
+	cfg := postgresConfig(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	cfg.Now = func() time.Time { return now }
+	x := newSource(t, open(t, cfg))
+	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
+	before := x.mustPublish()
+	outside(t, cfg, "", "DROP TABLE events_20260301, deliveries_20260301, attempts_20260301")
+	for range 20 { // more than the writer has connections
+		pub := x.mustPublish()
+		if err := <-x.record(pub); err != nil {
+			t.Fatal(err)
+		}
+		x.wantStored(pub, true)
+	}
+	wantCode(t, <-x.record(before), cybervault.CodeConflict)
+	if n := inside(t, cfg, "SELECT COUNT(*) FROM attempts_rest"); n != 20 {
+		t.Errorf("the default partition has %d attempts, want all 20", n)
 	}
 }

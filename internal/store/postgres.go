@@ -53,7 +53,8 @@ func (s *Store) openPostgres(ctx context.Context, c Config) error {
 		return err
 	}
 	s.now = s.clock.now
-	if err := s.makePartitions(ctx); err != nil {
+	err = errors.Join(s.makePartitions(ctx), s.checkLocks(ctx))
+	if err != nil {
 		// What has no partition is kept in the default one.
 		s.log.Warn("the partitions of the days to come could not be made; trying again later", slog.Any("error", err))
 	}

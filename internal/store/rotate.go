@@ -14,7 +14,7 @@ import (
 
 const (
 	// keptEvents and keptDeliveries bound what outlives its partition, and so for
-	// how long everybody waits while it is exchanged for one of these.
+	// how long everybody waits while it is moved.
 	keptEvents     = 1000
 	keptDeliveries = 5000
 	// countedBytes is how large a partition can be whose rows are counted; of a
@@ -39,7 +39,7 @@ type rotation struct {
 
 // Rotate sees to it that there are partitions for the days to come, and removes
 // those of which everything is old: as a whole, whatever they hold. What has to
-// stay longer (see Sweep) is moved into a partition of its own, where that is
+// stay longer (see Sweep) is moved into the default partition, where that is
 // little; otherwise the partition stays and is left to Sweep. It rests between
 // its steps and returns when all is done. On SQLite, which has no partitions, it
 // does nothing.
@@ -126,16 +126,14 @@ func pause(ctx context.Context, d time.Duration) error {
 type aged struct {
 	partition
 
-	tx   *sql.Tx
-	sql  *strings.Replacer
-	kept partition // what is put in its place
+	dialect dialect
+	tx      *sql.Tx
+	sql     *strings.Replacer
 }
 
-func ageing(p partition, deadBefore int64, tx *sql.Tx) *aged {
-	kept := partition{name: p.name + "_kept", from: p.from, to: p.to}
-	return &aged{partition: p, tx: tx, kept: kept, sql: strings.NewReplacer(
+func ageing(p partition, deadBefore int64, d dialect, tx *sql.Tx) *aged {
+	return &aged{partition: p, dialect: d, tx: tx, sql: strings.NewReplacer(
 		"{events}", p.of("events"), "{deliveries}", p.of("deliveries"), "{attempts}", p.of("attempts"),
-		"{kept events}", kept.of("events"), "{kept deliveries}", kept.of("deliveries"), "{kept attempts}", kept.of("attempts"),
 		"{from}", fmt.Sprint(p.from), "{to}", fmt.Sprint(p.to), "{dead}", fmt.Sprint(deadBefore),
 		"{span}", fmt.Sprint(birthSpan), "{step}", fmt.Sprint(cybervault.KeyStep))}
 }
@@ -155,24 +153,24 @@ UNION SELECT e.id FROM {events} e WHERE e.id >= {to} - {span} AND e.id + e.deliv
 (SELECT COUNT(*) FROM (SELECT 1 FROM {deliveries} d WHERE d.replay_of <> 0 LIMIT 10000) r)
 FROM (SELECT s.event_id FROM (` + selectSurvivors + `) s LIMIT 10000) s JOIN {events} e ON e.id = s.event_id`
 
-	keepEvents = `INSERT INTO {kept events} SELECT e.* FROM {events} e WHERE e.id IN (` + selectSurvivors + `)`
+	keepEvents = `INSERT INTO kept_events SELECT e.* FROM {events} e WHERE e.id IN (` + selectSurvivors + `)`
 	// Besides those of these events, the replays of others, and what was made with
 	// an event at the end of the partition before.
-	keepDeliveries = `INSERT INTO {kept deliveries}
-SELECT d.* FROM {kept events} e JOIN {deliveries} d ON d.id > e.id AND d.id <= e.id + e.deliveries::bigint * {step} WHERE d.event_id = e.id AND d.replay_of = 0
+	keepDeliveries = `INSERT INTO kept_deliveries
+SELECT d.* FROM kept_events e JOIN {deliveries} d ON d.id > e.id AND d.id <= e.id + e.deliveries::bigint * {step} WHERE d.event_id = e.id AND d.replay_of = 0
 UNION ALL SELECT d.* FROM {deliveries} d WHERE d.replay_of <> 0 AND (SELECT e.id FROM events e WHERE e.id = d.event_id) IS NOT NULL
 UNION ALL SELECT d.* FROM {deliveries} d WHERE d.id >= {from} AND d.id < {from} + {span} AND d.event_id < {from} AND d.replay_of = 0
 AND (SELECT e.id FROM events e WHERE e.id = d.event_id) IS NOT NULL`
-	keepAttempts = `INSERT INTO {kept attempts} SELECT a.* FROM {kept deliveries} d JOIN {attempts} a ON a.delivery_id = d.id`
+	keepAttempts = `INSERT INTO kept_attempts SELECT a.* FROM kept_deliveries d JOIN {attempts} a ON a.delivery_id = d.id`
 	keepMarks    = `INSERT INTO webhook_sequence_marks (webhook_id, sequence, delivery_id)
-SELECT webhook_id, sequence, id FROM {kept deliveries} WHERE sequence > 0 ON CONFLICT DO NOTHING`
+SELECT webhook_id, sequence, id FROM kept_deliveries WHERE sequence > 0 ON CONFLICT DO NOTHING`
 )
 
 // dropPartition removes what is old of a partition, unless too much of it stays.
 func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64, swept *cybervault.Swept) (dropped bool, err error) {
 	var rows, left [3]int64
 	err = s.withPartitions(ctx, func(tx *sql.Tx) (err error) {
-		a := ageing(p, deadBefore, tx)
+		a := ageing(p, deadBefore, s.dialect, tx)
 		if dropped, err = a.there(ctx); err != nil || !dropped {
 			return err // another node was here
 		}
@@ -182,7 +180,10 @@ func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64
 		if dropped, err = a.fewStay(ctx, rows[0]); err != nil || !dropped {
 			return err
 		}
-		left, err = a.exchange(ctx)
+		if dropped, err = a.audited(ctx); err != nil || !dropped {
+			return err
+		}
+		left, err = a.remove(ctx)
 		return err
 	})
 	if !dropped || err != nil {
@@ -214,12 +215,42 @@ func (a *aged) count(ctx context.Context) (rows [3]int64, err error) {
 	return rows, nil
 }
 
-// fewStay tells whether so little stays, and so much goes, that an exchange is
-// worth it.
+// fewStay tells whether so little stays, and so much goes, that moving it is worth
+// it.
 func (a *aged) fewStay(ctx context.Context, events int64) (bool, error) {
 	var kept, deliveries, replays int64
 	err := a.tx.QueryRowContext(ctx, a.sql.Replace(countSurvivors)).Scan(&kept, &deliveries, &replays)
 	return kept == 0 && replays == 0 || kept <= keptEvents && deliveries+replays <= keptDeliveries && 2*kept < events, err
+}
+
+// audited waits for whoever is changing the partition, and tells whether the audit
+// log has read all that is to be read of it. From then on everybody waits.
+func (a *aged) audited(ctx context.Context) (bool, error) {
+	if _, err := a.run(ctx, "LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE"); err != nil {
+		return false, err
+	}
+	rows, err := a.tx.QueryContext(ctx, a.dialect.rebind(selectUnaudited), int64(auditBehind))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }()
+	read, all := 0, true
+	for rows.Next() {
+		var packed []byte
+		if err := rows.Scan(&packed); err != nil {
+			return false, err
+		}
+		read++
+		err := unpackChanges(packed, func(c changed) bool {
+			_, logged := auditRef(c)
+			all = all && !(logged && c.key >= a.from && c.key < a.to)
+			return all
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return all && read < auditBehind, rows.Err()
 }
 
 func (a *aged) run(ctx context.Context, statements ...string) (rows int64, err error) {
@@ -235,15 +266,14 @@ func (a *aged) run(ctx context.Context, statements ...string) (rows int64, err e
 	return rows, nil
 }
 
-// exchange removes the partition, and puts what stays in its place if anything does.
-func (a *aged) exchange(ctx context.Context) (left [3]int64, err error) {
+// remove removes the partition, and keeps what stays.
+func (a *aged) remove(ctx context.Context) (left [3]int64, err error) {
 	_, err = a.run(ctx,
-		// Whoever wants the tables waits from here on, so that all is found by index.
-		"LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE",
+		// Whoever wants the tables waits, so all is found by index.
 		"SET LOCAL enable_seqscan = off", "SET LOCAL enable_hashjoin = off", "SET LOCAL enable_mergejoin = off",
-		"CREATE TABLE {kept events} (LIKE events INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)",
-		"CREATE TABLE {kept deliveries} (LIKE deliveries INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)",
-		"CREATE TABLE {kept attempts} (LIKE attempts INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)")
+		"CREATE TEMPORARY TABLE kept_events (LIKE events) ON COMMIT DROP",
+		"CREATE TEMPORARY TABLE kept_deliveries (LIKE deliveries) ON COMMIT DROP",
+		"CREATE TEMPORARY TABLE kept_attempts (LIKE attempts) ON COMMIT DROP")
 	for i, statement := range []string{keepEvents, keepDeliveries, keepAttempts} {
 		if err == nil {
 			left[i], err = a.run(ctx, statement)
@@ -252,21 +282,10 @@ func (a *aged) exchange(ctx context.Context) (left [3]int64, err error) {
 	if err != nil {
 		return left, err
 	}
-	if _, err := a.run(ctx, "DROP TABLE {events}, {deliveries}, {attempts}"); err != nil {
+	if _, err := a.run(ctx, "DROP TABLE {events}, {deliveries}, {attempts}"); err != nil || left[0]+left[1] == 0 {
 		return left, err
 	}
-	if left[0]+left[1] == 0 {
-		_, err := a.run(ctx, "DROP TABLE {kept events}, {kept deliveries}, {kept attempts}")
-		return left, err
-	}
-	if _, err := a.run(ctx, keepMarks); err != nil {
-		return left, err
-	}
-	for _, t := range partedTables() {
-		if _, err := a.run(ctx, "ALTER TABLE "+a.kept.of(t.table)+" RENAME TO "+a.of(t.table),
-			"ALTER TABLE "+t.table+" ATTACH PARTITION "+a.of(t.table)+" "+a.bounds()); err != nil {
-			return left, err
-		}
-	}
-	return left, nil
+	_, err = a.run(ctx, keepMarks, "INSERT INTO events_rest SELECT * FROM kept_events",
+		"INSERT INTO deliveries_rest SELECT * FROM kept_deliveries", "INSERT INTO attempts_rest SELECT * FROM kept_attempts")
+	return left, err
 }

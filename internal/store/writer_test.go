@@ -334,7 +334,7 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		want  []string // indexes that must be used
 	}{
 		{selectDue, 4, []string{queue + " (webhook_id=? AND status=? AND severity=? AND due_at<?)"}},
-		{selectHeads, 5, []string{queue + " (webhook_id=? AND status=? AND severity=?)"}},
+		{sqliteDialect().heads, 5, []string{queue + " (webhook_id=? AND status=? AND severity=?)"}},
 		{selectBacklogs, 0, []string{queue, queue + " (webhook_id>?)", queue + " (webhook_id=? AND status=? AND severity=?)"}},
 		{"UPDATE deliveries SET status = 0 WHERE id IN (" + selectHeld + ")", 2, []string{queue + " (webhook_id=? AND status=?)"}},
 		{"UPDATE deliveries SET status = 4 WHERE id IN (" + selectLiving + ")", 2, []string{queue + " (webhook_id=? AND status<?)"}},
