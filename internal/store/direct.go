@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -12,23 +13,11 @@ import (
 // in all. What is done for each delivery therefore names its partition, which the
 // row key tells. Where that is not known, it names the table.
 
-// recentPartitions are those of yesterday and later: where nearly all writing is.
-// The older ones may be dropped by any node.
-func recentPartitions(all []partition, today partition) *[]partition {
-	var recent []partition
-	for _, p := range all {
-		if p.from > 0 && p.to >= today.from {
-			recent = append(recent, p)
-		}
-	}
-	return &recent
-}
-
 // partitionOf finds the partition of a row key; its name is empty if it is not
-// known.
+// known. Most keys are of today.
 func (s *Store) partitionOf(key int64) partition {
-	if recent := s.direct.Load(); recent != nil {
-		for _, p := range *recent {
+	if known := s.direct.Load(); known != nil {
+		for _, p := range slices.Backward(*known) {
 			if p.has(key) {
 				return p
 			}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing/fstest"
 	"time"
 
@@ -33,8 +34,31 @@ func OpenBeforePartitions(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// SaveWebhook counts, and the release before had nothing to count in.
+	if _, err := s.db.ExecContext(ctx, "ALTER TABLE webhooks ADD COLUMN revision BIGINT NOT NULL DEFAULT 0"); err != nil {
+		return nil, err
+	}
+	if s.place, err = bareNumber(ctx, conn); err != nil {
+		return nil, err
+	}
 	s.w, err = startWriter(s, postgresWriters, func() (session, error) { return openPostgresSession(conn, s.dialect) })
 	return s, err
+}
+
+// bareNumber holds a node number and does nothing else, as the release before did.
+func bareNumber(ctx context.Context, cfg *pgx.ConnConfig) (*place, error) {
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	n, err := lockNumber(ctx, conn, 0)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{conn: conn, began: time.Now(), ended: make(chan struct{})}
+	p.number.Store(int32(n))
+	p.stop = sync.OnceFunc(func() { _ = conn.Close(context.WithoutCancel(ctx)); close(p.ended) })
+	return p, nil
 }
 
 // migrateBefore runs the migrations that come before one.

@@ -163,7 +163,7 @@ func (s *Store) makePartitions(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		s.direct.Store(recentPartitions(all, days[0]))
+		s.direct.Store(&all)
 		if len(all) == 0 {
 			return append([]partition{{name: firstPartition, to: days[0].from}}, days...), nil
 		}

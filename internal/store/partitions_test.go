@@ -42,6 +42,31 @@ func (x *source) wantDuplicate(key string, of *cybervault.Publication) {
 	}
 }
 
+// allAudited makes it as if the audit log had read all there is, which what removes
+// waits for.
+func allAudited(t testing.TB, s *store.Store) {
+	t.Helper()
+	state, err := s.AuditState(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown, err := s.Grown(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last cybervault.ChangePosition
+	// The end is told once no transaction is under way, whoever's in the cluster.
+	eventually(t, "the end of the change log is settled", func() bool {
+		last, err = s.LastChange(t.Context())
+		return err == nil && last.Transaction == grown
+	})
+	ahead := state
+	ahead.Transaction, ahead.Mark = last.Transaction, last.Mark
+	if err := s.AppendAudit(t.Context(), cybervault.AuditStep{From: state, To: ahead}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // inside asks a database for one number.
 func inside(t *testing.T, cfg store.Config, query string, args ...any) (n int64) {
 	t.Helper()
@@ -174,6 +199,7 @@ func TestPostgresPartitionsAreMadeAhead(t *testing.T) {
 	var clock sync.Mutex
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { clock.Lock(); defer clock.Unlock(); return now }
+	cfg.DatabaseNow = cfg.Now
 	var nodes []*store.Store
 	for range 3 {
 		nodes = append(nodes, open(t, cfg))
@@ -221,6 +247,7 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 	var clock sync.Mutex
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { clock.Lock(); defer clock.Unlock(); return now }
+	cfg.DatabaseNow = cfg.Now
 	set := func(at time.Time) { clock.Lock(); now = at; clock.Unlock() }
 	x := newSource(t, open(t, cfg))
 	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
@@ -278,6 +305,10 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 		t.Errorf("rows of a day went that will go as a whole: %+v, %v", swept, err)
 	}
 	set(time.Date(2026, 4, 1, 1, 0, 0, 0, time.UTC))
+	if swept, err := x.s.Rotate(t.Context(), expiry()); err != nil || swept.Events != 0 {
+		t.Errorf("went before the audit log had read it: %+v, %v", swept, err)
+	}
+	allAudited(t, x.s)
 	if swept, err := x.s.Rotate(t.Context(), expiry()); err != nil || swept.Events != 220 || swept.Deliveries != 220 || swept.Attempts != 220 {
 		t.Errorf("went: %+v, %v", swept, err)
 	}
@@ -296,6 +327,7 @@ func TestPostgresPartitionsAreDropped(t *testing.T) {
 		t.Errorf("a delivery that outlived its day: %v", err)
 	}
 	set(time.Date(2026, 4, 4, 0, 0, 0, 0, time.UTC))
+	allAudited(t, x.s)
 	for position, done := (cybervault.SweepPosition{}), false; !done; {
 		step, err := x.s.Sweep(t.Context(), expiry(), position)
 		if err != nil {
@@ -318,6 +350,7 @@ func TestPostgresPartitionsOfWhichMuchStays(t *testing.T) {
 	cfg := postgresConfig(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { return now }
+	cfg.DatabaseNow = cfg.Now
 	x := newSource(t, open(t, cfg))
 	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
 	for range 10 {
@@ -327,6 +360,7 @@ func TestPostgresPartitionsOfWhichMuchStays(t *testing.T) {
 		}
 	}
 	expiry := cybervault.Expiry{Before: now.Add(24 * time.Hour)}
+	allAudited(t, x.s)
 	if swept, err := x.s.Rotate(t.Context(), expiry); err != nil || swept.Events != 0 {
 		t.Errorf("went as a whole: %+v, %v", swept, err)
 	}
@@ -341,6 +375,7 @@ func TestPostgresPartitionsBecomeLonger(t *testing.T) {
 	cfg := postgresConfig(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { return now }
+	cfg.DatabaseNow = cfg.Now
 	s := open(t, cfg)
 	count := func() int64 {
 		return inside(t, cfg, "SELECT COUNT(*) FROM pg_inherits WHERE inhparent = 'deliveries'::regclass")
@@ -372,6 +407,7 @@ func TestPostgresPartitionDroppedByAnotherNode(t *testing.T) {
 	cfg := postgresConfig(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { return now }
+	cfg.DatabaseNow = cfg.Now
 	x := newSource(t, open(t, cfg))
 	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
 	before := x.mustPublish()

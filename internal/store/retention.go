@@ -26,8 +26,9 @@ const (
 	deleteDelivery   = `DELETE FROM deliveries WHERE id = ?`
 	// The deliveries are looked at again: those of a large event went in several
 	// transactions, and it may not have been removable in each.
-	deleteEvent = `DELETE FROM events WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id > ? AND d.id <= ? AND d.event_id = events.id)
-AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = events.id AND d.replay_of <> 0)`
+	selectLeftBirths = `SELECT DISTINCT d.event_id FROM deliveries d WHERE d.id > ? AND d.id <= ? AND d.replay_of = 0`
+	selectLeftLater  = `SELECT DISTINCT d.event_id` + replaysOf
+	deleteEvent      = `DELETE FROM events WHERE id = ?`
 )
 
 // oldDelivery is a delivery of an event that is old.
@@ -65,7 +66,7 @@ func (s *Store) Sweep(ctx context.Context, expiry cybervault.Expiry, from cyberv
 			swept.Done = true
 			return nil
 		}
-		if err := removeOld(tx, old, &swept); err != nil {
+		if err := s.removeOld(tx, old, &swept); err != nil {
 			return err
 		}
 		swept.Position = cybervault.SweepPosition{After: old.ids[len(old.ids)-1]}
@@ -128,7 +129,7 @@ func (s *Store) findOld(tx transaction, expiry cybervault.Expiry, from cybervaul
 	return old, tx.query(selectOldLater, []any{first, last, int64(sweepRows)}, list)
 }
 
-func removeOld(tx transaction, old *oldEvents, swept *cybervault.Swept) error {
+func (s *Store) removeOld(tx transaction, old *oldEvents, swept *cybervault.Swept) error {
 	gone := make([]oldDelivery, 0, len(old.deliveries))
 	var marks []mark // for those that stay, so that they are found by their number
 	for _, d := range old.deliveries {
@@ -139,30 +140,51 @@ func removeOld(tx transaction, old *oldEvents, swept *cybervault.Swept) error {
 			marks = append(marks, mark{d.webhook, d.sequence, d.id})
 		}
 	}
-	events := make([]int64, 0, len(old.ids))
-	for _, id := range old.ids {
-		if !old.kept[id] && !old.cut {
-			events = append(events, id)
-		}
-	}
+	delivery := func(i int) int64 { return gone[i].id }
 	byDelivery := func(i int, a []any) []any { return append(a, gone[i].id) }
-	err := tx.each(deleteAttempts, len(gone), byDelivery, func(_ int, n int64) { swept.Attempts += n })
+	err := s.eachByKey(tx, "attempts", deleteAttempts, len(gone), delivery, byDelivery, func(_ int, n int64) { swept.Attempts += n })
 	if err != nil {
 		return err
 	}
 	if err := tx.each(deleteMark, len(gone), func(i int, a []any) []any { return append(a, gone[i].webhook, gone[i].sequence) }, nil); err != nil {
 		return err
 	}
-	if err := tx.each(deleteDelivery, len(gone), byDelivery, func(_ int, n int64) { swept.Deliveries += n }); err != nil {
+	if err := s.eachByKey(tx, "deliveries", deleteDelivery, len(gone), delivery, byDelivery, func(_ int, n int64) { swept.Deliveries += n }); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.SweepHalf)
-	if err := tx.each(deleteEvent, len(events), func(i int, a []any) []any {
-		return append(a, events[i], events[i], birthsEnd(events[i], int(old.births[events[i]])))
+	events, err := old.empty(tx)
+	if err != nil {
+		return err
+	}
+	if err := s.eachByKey(tx, "events", deleteEvent, len(events), func(i int) int64 { return events[i] }, func(i int, a []any) []any {
+		return append(a, events[i])
 	}, func(_ int, n int64) { swept.Events += n }); err != nil {
 		return err
 	}
 	return insertMarks(tx, marks)
+}
+
+// empty lists the events that have no deliveries any more.
+func (old *oldEvents) empty(tx transaction) (events []int64, err error) {
+	if old.cut {
+		return nil, nil
+	}
+	left := map[int64]bool{}
+	first, last := old.ids[0], old.ids[len(old.ids)-1]
+	keep := func(row []any) { left[asInt(row[0])] = true }
+	if err := tx.query(selectLeftBirths, []any{first, birthsEnd(last, int(old.births[last]))}, keep); err != nil {
+		return nil, err
+	}
+	if err := tx.query(selectLeftLater, []any{first, last}, keep); err != nil {
+		return nil, err
+	}
+	for _, id := range old.ids {
+		if !left[id] && !old.kept[id] {
+			events = append(events, id)
+		}
+	}
+	return events, nil
 }
 
 // lockEvent makes sure that an event is there and stays until the commit.

@@ -204,7 +204,7 @@ func (a *aged) there(ctx context.Context) (there bool, err error) {
 func (a *aged) count(ctx context.Context) (rows [3]int64, err error) {
 	for i, t := range partedTables() {
 		var size int64
-		err := a.tx.QueryRowContext(ctx, "SELECT pg_relation_size(c.oid), GREATEST(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = to_regclass($1)", a.of(t.table)).Scan(&size, &rows[i])
+		err := a.tx.QueryRowContext(ctx, "SELECT pg_relation_size(c.oid), GREATEST(c.reltuples, pg_stat_get_live_tuples(c.oid))::bigint FROM pg_class c WHERE c.oid = to_regclass($1)", a.of(t.table)).Scan(&size, &rows[i])
 		if err == nil && size <= countedBytes {
 			err = a.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+a.of(t.table)).Scan(&rows[i])
 		}
@@ -218,6 +218,10 @@ func (a *aged) count(ctx context.Context) (rows [3]int64, err error) {
 // fewStay tells whether so little stays, and so much goes, that moving it is worth
 // it.
 func (a *aged) fewStay(ctx context.Context, events int64) (bool, error) {
+	// From here on all is found by index: the partition is not read for a few rows.
+	if _, err := a.run(ctx, "SET LOCAL enable_seqscan = off", "SET LOCAL enable_hashjoin = off", "SET LOCAL enable_mergejoin = off"); err != nil {
+		return false, err
+	}
 	var kept, deliveries, replays int64
 	err := a.tx.QueryRowContext(ctx, a.sql.Replace(countSurvivors)).Scan(&kept, &deliveries, &replays)
 	return kept == 0 && replays == 0 || kept <= keptEvents && deliveries+replays <= keptDeliveries && 2*kept < events, err
@@ -269,8 +273,6 @@ func (a *aged) run(ctx context.Context, statements ...string) (rows int64, err e
 // remove removes the partition, and keeps what stays.
 func (a *aged) remove(ctx context.Context) (left [3]int64, err error) {
 	_, err = a.run(ctx,
-		// Whoever wants the tables waits, so all is found by index.
-		"SET LOCAL enable_seqscan = off", "SET LOCAL enable_hashjoin = off", "SET LOCAL enable_mergejoin = off",
 		"CREATE TEMPORARY TABLE kept_events (LIKE events) ON COMMIT DROP",
 		"CREATE TEMPORARY TABLE kept_deliveries (LIKE deliveries) ON COMMIT DROP",
 		"CREATE TEMPORARY TABLE kept_attempts (LIKE attempts) ON COMMIT DROP")

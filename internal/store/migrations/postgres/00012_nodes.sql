@@ -53,7 +53,7 @@ $$;
 
 -- Counts the changes of a webhook, so that nobody overwrites one that he has not
 -- seen.
-ALTER TABLE webhooks ADD COLUMN revision BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE webhooks ADD COLUMN IF NOT EXISTS revision BIGINT NOT NULL DEFAULT 0;
 
 -- +goose StatementBegin
 CREATE FUNCTION count_revision() RETURNS trigger LANGUAGE plpgsql AS $$
