@@ -160,7 +160,7 @@ func TestRetentionRotates(t *testing.T) {
 			return cybervault.Swept{Events: 100, Deliveries: 10, Attempts: 20}, nil
 		}}
 		var events int64
-		r := &retention{store: store, keep: time.Hour, now: time.Now, removed: func(e, _, _ int64) { events += e }, log: slog.New(slog.DiscardHandler)}
+		r := &retention{store: store, keep: time.Hour, mine: func() bool { return true }, now: time.Now, removed: func(e, _, _ int64) { events += e }, log: slog.New(slog.DiscardHandler)}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		began := time.Now()
