@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,15 +25,12 @@ const (
 	pace = 5 * time.Millisecond
 )
 
-// A site is nodes on one database, a receiver with one webhook, and publishers.
+// A site is nodes on one database, receivers with a webhook each, and publishers.
 type site struct {
 	t        *testing.T
 	nodes    []*testenv.Server
-	receiver *testenv.Receiver
 	ledger   *testenv.Ledger
-	sink     *testenv.Sink
-	webhook  string
-	requests sync.Map // event id -> *arrival, of what the receiver accepted
+	hooks    []*hook
 	stop     chan struct{}
 	running  sync.WaitGroup
 	next     atomic.Int64
@@ -40,37 +38,99 @@ type site struct {
 	refusals atomic.Int64
 }
 
-// arrival is what is known of an event that was accepted.
-type arrival struct {
-	delivery, sequence string
+// A hook is a webhook for everything, and its receiver.
+type hook struct {
+	receiver *testenv.Receiver
+	sink     *testenv.Sink
+
+	mu       sync.Mutex
+	arrivals []arrival
+	hold     bool // answer nothing
+	refuse   int  // refuse one request in so many, so that there is something to claim; 0: none
 }
 
-// newSite starts nodes on the database at url, with one webhook for everything.
-func newSite(t *testing.T, url string, nodes int, settings string, args ...string) *site {
+// arrival is a request that the receiver accepted.
+type arrival struct {
+	event, delivery string
+	sequence        int
+}
+
+// newSite starts nodes on the database at url, with a webhook for each of the
+// settings, such as `,"ordered":true`.
+func newSite(t *testing.T, url string, nodes int, settings ...string) *site {
 	t.Helper()
-	s := &site{t: t, receiver: testenv.NewPlainReceiver(t), ledger: testenv.NewLedger(t, strings.TrimPrefix(t.Name(), "Test")), stop: make(chan struct{})}
-	s.receiver.AnswerWith(func(w http.ResponseWriter, _ *http.Request, got testenv.Received) {
-		id := got.Header.Get("Webhook-Id")
-		s.sink.Got(id, true)
-		s.requests.LoadOrStore(id, &arrival{delivery: got.Header.Get("X-CyberVault-Delivery"), sequence: got.Header.Get("X-CyberVault-Sequence")})
-		w.WriteHeader(http.StatusOK)
-	})
+	s := &site{t: t, ledger: testenv.NewLedger(t, strings.TrimPrefix(t.Name(), "Test")), stop: make(chan struct{})}
 	key := filepath.Join(t.TempDir(), "secret.key") // the nodes share it, as they must
 	for range nodes {
 		s.nodes = append(s.nodes, testenv.StartServer(t, testenv.ServerOptions{
-			Args: append([]string{"--dev", "--database-url", url, "--secret-key-file", key, "--retry-schedule", "200ms,500ms,1s,2s,2s,2s,2s,5s,5s,5s"}, args...),
+			Args: []string{"--dev", "--database-url", url, "--secret-key-file", key, "--retry-schedule", "200ms,500ms,1s,2s,2s,2s,2s,5s,5s,5s"},
 		}))
 	}
-	status, answer := s.nodes[0].Do(http.MethodPost, "/v1/webhooks", `{"url":"`+s.receiver.URL+`/hook","events":["*"]`+settings+`}`)
+	for _, more := range settings {
+		s.addHook(more)
+	}
+	return s
+}
+
+func (s *site) addHook(more string) {
+	s.t.Helper()
+	h := &hook{receiver: testenv.NewPlainReceiver(s.t)}
+	status, answer := s.nodes[0].Do(http.MethodPost, "/v1/webhooks", `{"url":"`+h.receiver.URL+`/hook","events":["*"]`+more+`}`)
 	var made struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal(answer, &made); status != http.StatusCreated || err != nil {
-		t.Fatalf("add a webhook: %d %s", status, answer)
+		s.t.Fatalf("add a webhook: %d %s", status, answer)
 	}
-	s.webhook = made.ID
-	s.sink = s.ledger.Sink("all", made.ID)
-	return s
+	for _, node := range s.nodes { // what is published at a node before it has heard of a webhook is not for that
+		s.wait("a node that knows the webhook", func() bool { return call(node, http.MethodGet, "/v1/webhooks/"+made.ID, "").status == http.StatusOK })
+	}
+	h.sink = s.ledger.Sink("all"+more, made.ID)
+	h.receiver.AnswerWith(h.answer)
+	s.hooks = append(s.hooks, h)
+}
+
+func (h *hook) answer(w http.ResponseWriter, r *http.Request, got testenv.Received) {
+	h.mu.Lock()
+	if h.hold {
+		h.mu.Unlock()
+		<-r.Context().Done()
+		return
+	}
+	if h.refuse > 0 && got.Number%h.refuse == 0 {
+		h.mu.Unlock()
+		h.sink.Got(got.Header.Get("Webhook-Id"), false)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	sequence, _ := strconv.Atoi(got.Header.Get("X-CyberVault-Sequence")) // 0 is missed by gapless
+	h.arrivals = append(h.arrivals, arrival{got.Header.Get("Webhook-Id"), got.Header.Get("X-CyberVault-Delivery"), sequence})
+	h.mu.Unlock()
+	h.sink.Got(got.Header.Get("Webhook-Id"), true)
+	w.WriteHeader(http.StatusOK)
+}
+
+// gapless checks that what has arrived is one delivery for each event, numbered
+// 1, 2, 3 … without a gap.
+func (h *hook) gapless(t *testing.T) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	numbers, deliveries := map[int]string{}, map[string]string{}
+	for _, a := range h.arrivals {
+		if event, ok := numbers[a.sequence]; ok && event != a.event {
+			t.Errorf("%s and %s both have the sequence number %d", event, a.event, a.sequence)
+		}
+		if delivery, ok := deliveries[a.event]; ok && delivery != a.delivery {
+			t.Errorf("%s came as %s and as %s", a.event, delivery, a.delivery)
+		}
+		numbers[a.sequence], deliveries[a.event] = a.event, a.delivery
+	}
+	for n := range len(deliveries) {
+		if _, ok := numbers[n+1]; !ok {
+			t.Errorf("the sequence number %d is missing of %d", n+1, len(deliveries))
+		}
+	}
 }
 
 // publish has one publisher at each node publish until finish. Each event has a
@@ -141,6 +201,9 @@ func (s *site) finish() {
 	s.running.Wait()
 	s.ledger.Settle(s.nodes[0], patience)
 	s.ledger.Check(s.t)
+	for _, h := range s.hooks {
+		h.gapless(s.t)
+	}
 	s.t.Logf("refused with 503 and offered again: %d", s.refusals.Load())
 }
 
@@ -201,8 +264,9 @@ func call(node *testenv.Server, method, path, body string) *answer {
 		return a
 	}
 	defer resp.Body.Close()
-	a.body, a.err = io.ReadAll(resp.Body)
-	a.status, a.header, a.took = resp.StatusCode, resp.Header, time.Since(began)
+	if a.body, a.err = io.ReadAll(resp.Body); a.err == nil {
+		a.status, a.header, a.took = resp.StatusCode, resp.Header, time.Since(began)
+	}
 	return a
 }
 
