@@ -32,6 +32,7 @@ type site struct {
 	ledger   *testenv.Ledger
 	hooks    []*hook
 	stop     chan struct{}
+	end      func() // stops publishing
 	running  sync.WaitGroup
 	next     atomic.Int64
 	acks     atomic.Int64
@@ -60,6 +61,7 @@ type arrival struct {
 func newSite(t *testing.T, url string, nodes int, settings ...string) *site {
 	t.Helper()
 	s := &site{t: t, ledger: testenv.NewLedger(t, strings.TrimPrefix(t.Name(), "Test")), stop: make(chan struct{})}
+	s.end = sync.OnceFunc(func() { close(s.stop); s.running.Wait() })
 	key := filepath.Join(t.TempDir(), "secret.key") // the nodes share it, as they must
 	for range nodes {
 		s.nodes = append(s.nodes, testenv.StartServer(t, testenv.ServerOptions{
@@ -137,6 +139,7 @@ func (h *hook) gapless(t *testing.T) {
 // key of its own and is offered, to the next node in turn, until it is
 // acknowledged: as a publisher must that does not know what became of a call.
 func (s *site) publish() {
+	s.t.Cleanup(s.end)
 	for i := range s.nodes {
 		s.running.Go(func() {
 			again := time.NewTicker(pace)
@@ -197,14 +200,13 @@ func (s *site) waitAcks(more int64) {
 // finish ends publishing, waits until every delivery has ended and checks the ledger.
 func (s *site) finish() {
 	s.t.Helper()
-	close(s.stop)
-	s.running.Wait()
+	s.end()
+	s.t.Logf("refused with 503 and offered again: %d", s.refusals.Load())
 	s.ledger.Settle(s.nodes[0], patience)
 	s.ledger.Check(s.t)
 	for _, h := range s.hooks {
 		h.gapless(s.t)
 	}
-	s.t.Logf("refused with 503 and offered again: %d", s.refusals.Load())
 }
 
 func (s *site) wait(what string, done func() bool) {

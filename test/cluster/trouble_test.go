@@ -1,7 +1,13 @@
 package cluster
 
 import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cybervault/cybervault/test/testenv"
 )
@@ -64,5 +70,163 @@ func TestNetworkSwallows(t *testing.T) {
 	s.refuses(node, lists...)
 	proxy.Set(testenv.Fault{})
 	s.recovers(node)
+	s.finish()
+}
+
+// PostgreSQL hangs with all its connections open, as on a machine that swaps to death.
+func TestPostgresHangs(t *testing.T) {
+	t.Parallel()
+	s, pg, _ := behindProxy(t)
+	node := s.nodes[0]
+	resume := pg.Pause()
+	s.refuses(node, lists...)
+	resume()
+	s.recovers(node)
+	s.finish()
+}
+
+// PostgreSQL takes no writes: the log can be read meanwhile.
+func TestPostgresIsReadOnly(t *testing.T) {
+	t.Parallel()
+	s, pg, _ := behindProxy(t)
+	node := s.nodes[0]
+	pg.Set("default_transaction_read_only", "on")
+	s.refuses(node)
+	for _, path := range lists {
+		if a := call(node, http.MethodGet, path, ""); a.status != http.StatusOK {
+			t.Errorf("GET %s of a read-only database: %d %s %v", path, a.status, a.body, a.err)
+		}
+	}
+	pg.Set("default_transaction_read_only", "")
+	s.recovers(node)
+	s.finish()
+}
+
+// Others have all of PostgreSQL's connections when a node has lost its own: it
+// waits for them, and a node that starts says what is the matter.
+func TestPostgresHasNoConnectionLeft(t *testing.T) {
+	t.Parallel()
+	s, pg, proxy := behindProxy(t, "max_connections=25", "superuser_reserved_connections=0")
+	node := s.nodes[0]
+	proxy.Set(testenv.Fault{Refuse: true})
+	proxy.Cut()
+	give := pg.TakeConnections()
+	proxy.Set(testenv.Fault{})
+	s.refuses(node, lists...)
+
+	cmd := exec.Command(testenv.Binary(t), "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--database-url", testenv.PostgresURL(nil, proxy))
+	out, err := cmd.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("has no connection left, and a node uses 13: raise max_connections")) {
+		t.Errorf("a start without a connection: %v\n%s", err, out)
+	}
+	give()
+	s.recovers(node)
+	s.finish()
+}
+
+// A slow network makes everything slow and nothing fail.
+func TestNetworkIsSlow(t *testing.T) {
+	t.Parallel()
+	s, _, proxy := behindProxy(t)
+	node := s.nodes[0]
+	for _, fault := range []testenv.Fault{{Latency: 200 * time.Millisecond}, {Bandwidth: 256 << 10}} {
+		proxy.Set(fault)
+		refused := s.refusals.Load()
+		s.waitAcks(5)
+		for _, path := range append(lists, "/readyz") {
+			if a := call(node, http.MethodGet, path, ""); a.status != http.StatusOK {
+				t.Errorf("GET %s under %+v: %d %s %v", path, fault, a.status, a.body, a.err)
+			}
+		}
+		if more := s.refusals.Load() - refused; more > 0 {
+			t.Errorf("%d publications were refused under %+v", more, fault)
+		}
+	}
+	// A place that is lost is taken again over the slow network too.
+	proxy.Set(testenv.Fault{Latency: 200 * time.Millisecond})
+	proxy.Cut()
+	s.recovers(node)
+	proxy.Set(testenv.Fault{})
+	s.recovers(node)
+	s.finish()
+}
+
+// The disk of the tables is full: what reads goes on.
+func TestPostgresDiskIsFull(t *testing.T) {
+	t.Parallel()
+	pg := testenv.NewPostgres(t, testenv.PostgresOptions{SmallDisk: 48 << 20})
+	s := newSite(t, pg.URL(), 1, "")
+	s.publish()
+	s.waitAcks(20)
+	node := s.nodes[0]
+	pg.FillDisk()
+	// A small event may still find a page with room.
+	large := strings.Replace(event("large"), `"summary":"large"`, `"summary":"`+strings.Repeat("x", 200<<10)+`"`, 1)
+	call(node, http.MethodPost, "/v1/events", large).checkRefusal(t)
+	for _, path := range append(lists, "/healthz") {
+		if a := call(node, http.MethodGet, path, ""); a.status != http.StatusOK {
+			t.Errorf("GET %s with a full disk: %d %s %v", path, a.status, a.body, a.err)
+		}
+	}
+	s.wait("a node that is not ready", func() bool { return !ready(node) })
+	pg.Exec("DROP TABLE filler")
+	s.recovers(node)
+	s.finish()
+}
+
+// failsOver starts a site of two nodes on a primary with a replica; hosts says
+// how the nodes reach them.
+func failsOver(t *testing.T, at func(primary, replica *testenv.PostgresServer) string) (s *site, primary, replica *testenv.PostgresServer) {
+	t.Helper()
+	primary = testenv.NewPostgres(t, testenv.PostgresOptions{})
+	replica = primary.Replica()
+	s = newSite(t, at(primary, replica), 2, "")
+	s.publish()
+	s.waitAcks(50)
+	return s, primary, replica
+}
+
+// The primary dies, what stands before both leads to its replica, which takes no
+// writes yet, and then that is promoted.
+func TestFailoverBehindOneAddress(t *testing.T) {
+	t.Parallel()
+	var proxy *testenv.Proxy
+	s, primary, replica := failsOver(t, func(primary, _ *testenv.PostgresServer) string {
+		proxy = primary.Proxy()
+		return testenv.PostgresURL(nil, proxy)
+	})
+	primary.Kill()
+	s.refuses(s.nodes[0], lists...)
+	proxy.Lead("unix", replica.Socket())
+	s.wait("a read from the replica", func() bool { return call(s.nodes[0], http.MethodGet, lists[0], "").status == http.StatusOK })
+	s.refuses(s.nodes[0])
+	replica.Promote()
+	s.recovers(s.nodes...)
+	s.finish()
+}
+
+// The same where the URL names both, and the primary does not die but hangs: its
+// connections stay open, and nothing comes over them.
+func TestFailoverOfSeveralHosts(t *testing.T) {
+	t.Parallel()
+	var first *testenv.Proxy
+	s, primary, replica := failsOver(t, func(primary, replica *testenv.PostgresServer) string {
+		first = primary.Proxy()
+		return testenv.PostgresURL(url.Values{"target_session_attrs": {"read-write"}}, first, replica.Proxy())
+	})
+	first.Set(testenv.Fault{Swallow: true})
+	primary.Kill() // whoever promotes sees to that first
+	replica.Promote()
+	s.recovers(s.nodes...)
+
+	// And again, to a new replica in the place of the first.
+	back := replica.Replica()
+	first.Lead("unix", back.Socket())
+	first.Cut()
+	first.Set(testenv.Fault{})
+	replica.Kill()
+	s.refuses(s.nodes[0], lists...)
+	back.Promote()
+	s.recovers(s.nodes...)
 	s.finish()
 }

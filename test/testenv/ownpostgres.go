@@ -299,16 +299,6 @@ func (s *PostgresServer) Promote() {
 	s.adminExec("SELECT pg_promote()")
 }
 
-// Follow makes a stopped server the replica of another. It must have been stopped
-// in order, with nothing that the other did not have.
-func (s *PostgresServer) Follow(primary *PostgresServer) {
-	s.t.Helper()
-	s.Stop("fast")
-	s.run("touch", filepath.Join(s.data(), "standby.signal"))
-	s.args = append(s.args, "-c", "primary_conninfo=host="+primary.dir+" user="+clusterUser, "-c", "synchronous_standby_names=", "-c", "recovery_target_timeline=latest")
-	s.Start()
-}
-
 // run runs one of PostgreSQL's programs, or of the system's, to its end.
 func (s *PostgresServer) run(name string, args ...string) {
 	s.t.Helper()
@@ -332,4 +322,57 @@ func (s *PostgresServer) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, s.log, s.log, dying
 	return cmd
+}
+
+// FillDisk fills the small disk with a table that is called filler, and keeps it.
+func (s *PostgresServer) FillDisk() {
+	s.t.Helper()
+	s.Exec("CREATE TABLE filler (text text)")
+	// Ever smaller pieces, since one that does not fit is taken back.
+	for rows := 16 << 10; rows > 0; rows /= 2 {
+		for execAt(s.URL(), fmt.Sprintf("INSERT INTO filler SELECT repeat('x', 900) FROM generate_series(1, %d)", rows)) == nil {
+		}
+	}
+}
+
+// TakeConnections takes every connection that is left, until the function that it
+// returns gives them back.
+func (s *PostgresServer) TakeConnections() (give func()) {
+	s.t.Helper()
+	var taken []*pgx.Conn
+	err := until(startTimeout, nil, func() error {
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+			conn, err := pgx.Connect(ctx, s.URL())
+			cancel()
+			if err == nil {
+				taken = append(taken, conn)
+				continue
+			}
+			// Connections that were just ended may become free yet.
+			if len(taken) >= s.connections() {
+				return nil
+			}
+			return fmt.Errorf("%d are taken: %w", len(taken), err)
+		}
+	})
+	if err != nil {
+		s.t.Fatalf("take all connections: %v", err)
+	}
+	return func() {
+		for _, conn := range taken {
+			_ = conn.Close(context.Background()) // it may have been cut
+		}
+	}
+}
+
+// connections is how many it allows, as its options say.
+func (s *PostgresServer) connections() int {
+	for _, arg := range s.args {
+		if n, ok := strings.CutPrefix(arg, "max_connections="); ok {
+			n, _ := strconv.Atoi(n)
+			return n
+		}
+	}
+	return 100
 }
