@@ -164,10 +164,10 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.router.SetDispatcher(a.dispatcher)
 	if a.store.Shared() {
 		a.nodes = &follower{
-			log: a.store, seen: seen, news: make(chan struct{}, 1), webhooks: a.router.Follow, all: a.router.FollowAll, types: types.Reload,
+			log: a.store, seen: seen, news: make(chan struct{}, 1), freed: make(chan struct{}, 1), sweep: a.dispatcher.Sweep, webhooks: a.router.Follow, all: a.router.FollowAll, types: types.Reload,
 			forget: a.access.Forget, changed: func() { a.changes.Signal(); a.commits.Signal() }, logger: log,
 		}
-		a.store.FollowNodes(a.nodes.signal, func() {})
+		a.store.FollowNodes(a.nodes.signal, a.nodes.signalFreed)
 	}
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)

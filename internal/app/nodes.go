@@ -26,6 +26,8 @@ type follower struct {
 	seen     int64 // the number of the last change of the settings that is known here
 	grown    int64 // how far the change log had grown at the last look
 	news     chan struct{}
+	freed    chan struct{}                   // leases of a lost node were freed
+	sweep    func(ctx context.Context) error // looks at all that waits in the queue
 	webhooks func(ctx context.Context, keys map[int64]bool) error
 	all      func(ctx context.Context) error // webhooks
 	types    func(ctx context.Context) error
@@ -36,9 +38,14 @@ type follower struct {
 }
 
 // signal says that there may be something to read. It does not block.
-func (f *follower) signal() {
+func (f *follower) signal() { tell(f.news) }
+
+// signalFreed says that there may be something to claim. It does not block.
+func (f *follower) signalFreed() { tell(f.freed) }
+
+func tell(of chan<- struct{}) {
 	select {
-	case f.news <- struct{}{}:
+	case of <- struct{}{}:
 	default:
 	}
 }
@@ -49,6 +56,11 @@ func (f *follower) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-f.freed:
+			if err := f.sweep(ctx); err != nil && ctx.Err() == nil && rest(ctx, followPause) {
+				f.signalFreed()
+			}
+			continue
 		case <-f.news:
 		}
 		err := f.look(ctx)
