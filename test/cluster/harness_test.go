@@ -37,6 +37,7 @@ type site struct {
 	next     atomic.Int64
 	acks     atomic.Int64
 	refusals atomic.Int64
+	slowest  atomic.Int64 // refusal, a time.Duration
 }
 
 // A hook is a webhook for everything, and its receiver.
@@ -172,6 +173,11 @@ func (s *site) offer(node int) {
 		case 0: // the node is not there
 		case http.StatusServiceUnavailable:
 			s.refusals.Add(1)
+			for now := int64(a.took); ; {
+				if before := s.slowest.Load(); now <= before || s.slowest.CompareAndSwap(before, now) {
+					break
+				}
+			}
 			a.checkRefusal(s.t)
 		default:
 			s.t.Errorf("a publication is answered with %d %s", a.status, a.body)
@@ -201,7 +207,7 @@ func (s *site) waitAcks(more int64) {
 func (s *site) finish() {
 	s.t.Helper()
 	s.end()
-	s.t.Logf("refused with 503 and offered again: %d", s.refusals.Load())
+	s.t.Logf("refused with 503 and offered again: %d; the slowest refusal took %s", s.refusals.Load(), time.Duration(s.slowest.Load()).Round(10*time.Millisecond))
 	s.ledger.Settle(s.nodes[0], patience)
 	s.ledger.Check(s.t)
 	for _, h := range s.hooks {

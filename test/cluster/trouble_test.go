@@ -3,8 +3,10 @@ package cluster
 import (
 	"bytes"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +68,14 @@ func TestNetworkSwallows(t *testing.T) {
 	t.Parallel()
 	s, _, proxy := behindProxy(t)
 	node := s.nodes[0]
+	pages := dashboard(t, node)
 	proxy.Set(testenv.Fault{Swallow: true})
 	s.refuses(node, lists...)
+	for _, path := range []string{"/", "/events", "/deliveries"} {
+		if status, again := page(t, pages, node, path); status != http.StatusServiceUnavailable || again == "" {
+			t.Errorf("the dashboard answers %s with %d, Retry-After %q; want 503", path, status, again)
+		}
+	}
 	proxy.Set(testenv.Fault{})
 	s.recovers(node)
 	s.finish()
@@ -229,4 +237,31 @@ func TestFailoverOfSeveralHosts(t *testing.T) {
 	back.Promote()
 	s.recovers(s.nodes...)
 	s.finish()
+}
+
+// dashboard opens the dashboard of a node, as its person does by the link that
+// the node logs.
+func dashboard(t *testing.T, node *testenv.Server) *http.Client {
+	t.Helper()
+	link := regexp.MustCompile(`Dashboard: http://\S+(/login\?token=\S+)`).FindStringSubmatch(node.Log())
+	jar, err := cookiejar.New(nil)
+	if link == nil || err != nil {
+		t.Fatalf("the node logs no link to its dashboard, %v:\n%s", err, node.Log())
+	}
+	client := &http.Client{Jar: jar, Timeout: patience}
+	if code, _ := page(t, client, node, link[1]); code != http.StatusOK {
+		t.Fatalf("the dashboard answers the login with %d", code)
+	}
+	return client
+}
+
+// page asks for a page, and tells its status and when to come again.
+func page(t *testing.T, client *http.Client, node *testenv.Server, path string) (status int, again string) {
+	t.Helper()
+	resp, err := client.Get(node.URL() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode, resp.Header.Get("Retry-After")
 }
