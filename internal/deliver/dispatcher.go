@@ -120,6 +120,9 @@ type Config struct {
 	// Trusted reports whether the leases can still be relied on; while they cannot,
 	// no attempt begins. nil: always.
 	Trusted func() bool
+	// Pacer gives out the rate limits among the nodes that share the queue; nil:
+	// each has them to itself.
+	Pacer Pacer
 	// Shared says that other nodes may claim out of the same queue.
 	Shared bool
 	// Peers tells how many nodes do at the moment, this one included; nil: 1.
@@ -199,6 +202,7 @@ func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
 	l := d.lanes[id]
 	if l == nil {
 		l = &lane{d: d, webhook: id, window: startWindow, limit: startLimit, health: wellOr(d.kept[id], id)}
+		l.pace.metered = d.cfg.Shared && d.cfg.Pacer != nil
 		delete(d.kept, id)
 		if w, ok := d.cfg.Webhooks.Lookup(id); ok {
 			l.look(w)

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"math"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -30,44 +29,6 @@ const (
 	// paceGrain keeps a high rate from setting a timer for every attempt.
 	paceGrain = time.Millisecond
 )
-
-// bucket is a token bucket. The zero value limits nothing.
-type bucket struct {
-	rate   float64 // tokens a second; 0: no limit
-	burst  float64
-	tokens float64
-	at     time.Time // when tokens was right
-}
-
-// limit sets the rate. A new limit starts with a full burst.
-func (b *bucket) limit(rate float64, now time.Time) {
-	if rate == b.rate {
-		return
-	}
-	b.fill(now)
-	fresh := b.rate == 0
-	b.rate, b.burst = rate, max(1, math.Ceil(rate/10))
-	if b.tokens = min(b.tokens, b.burst); fresh {
-		b.tokens = b.burst
-	}
-}
-
-func (b *bucket) fill(now time.Time) {
-	if passed := now.Sub(b.at); passed > 0 { // else the clock was set back
-		b.tokens = min(b.burst, b.tokens+passed.Seconds()*b.rate)
-	}
-	b.at = now
-}
-
-// next tells when there is a token.
-func (b *bucket) next(now time.Time) time.Time {
-	b.fill(now)
-	if b.tokens >= 1 {
-		return now
-	}
-	wait := time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + 1 // not a moment too early
-	return now.Add(max(wait, paceGrain))
-}
 
 // permit is what an attempt took to pass the gate.
 type permit struct{ token, probe bool }
@@ -108,7 +69,11 @@ func (l *lane) opens() (at time.Time, shut bool) {
 	if l.pace.rate == 0 {
 		return at, false
 	}
-	at = l.pace.next(now)
+	at, known := l.pace.next(now)
+	if !known {
+		l.share()
+		return time.Time{}, true
+	}
 	return at, at.After(now)
 }
 
@@ -124,7 +89,7 @@ func (l *lane) pass() (p permit, ok bool) {
 		return p, true
 	}
 	if l.pace.rate > 0 {
-		l.pace.tokens--
+		l.pace.take()
 		p.token = true
 	}
 	if l.health.Breaker == cybervault.BreakerOpen {
@@ -147,7 +112,7 @@ func (l *lane) refund(p permit) {
 
 func (l *lane) giveUp(p permit) {
 	if p.token {
-		l.pace.tokens = min(l.pace.tokens+1, l.pace.burst)
+		l.pace.put()
 	}
 	if p.probe && l.health.Breaker == cybervault.BreakerHalfOpen {
 		l.health.Breaker = cybervault.BreakerOpen
@@ -218,8 +183,8 @@ func (l *lane) away() (until time.Time, yes bool) {
 	if l.pace.rate == 0 {
 		return until, false
 	}
-	until = l.pace.next(now)
-	return until, until.Sub(now) > paceAhead
+	until, known := l.pace.next(now)
+	return until, known && until.Sub(now) > paceAhead
 }
 
 // trip moves the breaker by a failed attempt.

@@ -30,6 +30,7 @@ type lane struct {
 	busy      bool      // of an ordered one: an attempt is under way, or its result on its way to the store
 	trusted   time.Time // when the store last said that what stands in line is ours; see line.go
 	pace      bucket
+	sharing   bool        // more is asked for of what the nodes share of the rate limit
 	gate      *time.Timer // set while the gate is shut; see gate.go
 	health    cybervault.WebhookHealth
 	forgiven  bool      // the store has not been told that the receiver was well in between

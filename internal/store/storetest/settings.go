@@ -35,6 +35,7 @@ func settingsCases() map[string]func(*fixture) {
 		"store/ping, dialect and stats":      pingAndDialect,
 		"webhooks/health of several":         healthOfSeveral,
 		"webhooks/one probe":                 probes,
+		"webhooks/attempts given out":        takePace,
 	}
 }
 
