@@ -46,7 +46,7 @@ func newPipeline(metrics *observe.Metrics) (*pipeline, error) {
 	metrics.FollowEngine(func() observe.EngineStats {
 		s := engine.Stats()
 		return observe.EngineStats{OpenAttacks: s.OpenAttacks, WatchedSources: s.WatchedSources,
-			Evicted: s.EvictedAttacks + s.EvictedSources, LateRecords: s.LateRecords}
+			Evicted: s.EvictedAttacks + s.EvictedSources, LateRecords: s.LateRecords, Failed: s.Failed}
 	})
 	return &pipeline{engine: engine, metrics: metrics, unpublished: map[cybervault.WorkspaceID][]cybervault.Finding{}}, nil
 }

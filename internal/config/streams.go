@@ -135,7 +135,7 @@ func streamOptions() []option {
 		},
 		{
 			name: "nats-subject", hint: "subject", usage: "subjects of the stream to read, with their format if it is known: logs.nginx.>=access; repeatable", list: true,
-			set: func(c *Config, s string) (err error) { c.NATS.Subjects, err = parseTopics(s, natsSubject); return err },
+			set: func(c *Config, s string) (err error) { c.NATS.Subjects, err = parseSubjects(s); return err },
 		},
 		{
 			name: "nats-durable", hint: "name", usage: "durable consumer that all nodes share",
@@ -337,6 +337,35 @@ func parseNATSURLs(s string) ([]string, error) {
 		}
 	}
 	return servers, nil
+}
+
+// parseSubjects reads filters. JetStream takes none that overlap in one consumer.
+func parseSubjects(s string) ([]Topic, error) {
+	subjects, err := parseTopics(s, natsSubject)
+	for i, a := range subjects {
+		for _, b := range subjects[:i] {
+			if overlap(a.Name, b.Name) {
+				return nil, fmt.Errorf("%q and %q have subjects in common: write them so that each subject passes one", b.Name, a.Name)
+			}
+		}
+	}
+	return subjects, err
+}
+
+func overlap(a, b string) bool {
+	for {
+		headA, restA, moreA := strings.Cut(a, ".")
+		headB, restB, moreB := strings.Cut(b, ".")
+		switch {
+		case headA == ">" || headB == ">":
+			return true
+		case headA != headB && headA != "*" && headB != "*", moreA != moreB:
+			return false
+		case !moreA:
+			return true
+		}
+		a, b = restA, restB
+	}
 }
 
 // natsSubject checks a filter: tokens between dots, * for one, > for the rest.

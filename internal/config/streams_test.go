@@ -183,6 +183,7 @@ func TestWrongStreamSettings(t *testing.T) {
 		"subject":             {args: []string{"--nats-subject", "a.>.b"}, field: "--nats-subject", says: "is not a subject"},
 		"subject, empty":      {args: []string{"--nats-subject", "a..b"}, field: "--nats-subject", says: "is not a subject"},
 		"subject's format":    {args: []string{"--nats-subject", "a.>=xml"}, field: "--nats-subject", says: "names no format"},
+		"subjects in common":  {args: []string{"--nats-subject", "logs.*.a,logs.b.>"}, field: "--nats-subject", says: "have subjects in common"},
 		"no stream":           {args: []string{"--nats-url", "nats://n"}, field: "nats-stream", says: "is missing"},
 		"no server":           {args: []string{"--nats-stream", "LOGS"}, field: "nats-url", says: "is missing"},
 		"no NATS password":    {args: []string{"--nats-url", "nats://n", "--nats-stream", "LOGS", "--nats-username", "cv"}, field: "nats-password", says: "CYBERVAULT_NATS_PASSWORD"},

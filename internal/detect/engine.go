@@ -46,6 +46,7 @@ type Engine struct {
 	inspector *web.Inspector
 	loadErr   error
 	loaded    atomic.Bool
+	failed    atomic.Int64
 
 	mu      sync.Mutex
 	scans   *web.Scans
@@ -88,11 +89,12 @@ type Stats struct {
 	WatchedSources int   // addresses and accounts in the windows of logins and scans
 	EvictedSources int64 // forgotten for want of room
 	LateRecords    int64 // too old for their window to count
+	Failed         int64 // requests that the rule set failed on, which count as harmless
 }
 
 // Stats returns the engine's counters as they stand.
 func (e *Engine) Stats() Stats {
-	var s Stats
+	s := Stats{Failed: e.failed.Load()}
 	if e.loaded.Load() {
 		s.Inspected, s.RuleSetAsked = e.inspector.Counts()
 	}
@@ -240,12 +242,24 @@ func (b *Batch) inspect(ctx context.Context) error {
 				if n >= len(todo) || ctx.Err() != nil {
 					return
 				}
-				b.matches[todo[n]] = rules.Inspect(request(b.wait[todo[n]]))
+				b.matches[todo[n]] = b.e.inspect(rules, b.wait[todo[n]])
 			}
 		})
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// inspect asks the rules about one record. A fault of theirs must not end the
+// process: telemetry that is read off a stream would come again at each start.
+func (e *Engine) inspect(rules *web.Inspector, rec *cybervault.Record) (matches []web.Match) {
+	defer func() {
+		if recover() != nil {
+			e.failed.Add(1)
+			matches = nil
+		}
+	}()
+	return rules.Inspect(request(rec))
 }
 
 // request rebuilds a request from its record. A log line has two headers; the

@@ -90,6 +90,7 @@ type EngineStats struct {
 	WatchedSources int   // addresses and accounts in the windows
 	Evicted        int64 // attacks and sources forgotten for want of room
 	LateRecords    int64 // too old for their window to count
+	Failed         int64 // requests that the rule set failed on
 }
 
 // FollowEngine adds the gauges of the threat engine.
@@ -104,6 +105,7 @@ func (m *Metrics) FollowEngine(stats func() EngineStats) {
 	gauge("cybervault_engine_watched_sources", "Addresses and accounts that the threat engine watches.", func(s EngineStats) float64 { return float64(s.WatchedSources) })
 	counter("cybervault_engine_evicted_total", "Attacks and sources forgotten for want of room.", func(s EngineStats) float64 { return float64(s.Evicted) })
 	counter("cybervault_engine_late_records_total", "Records that came too late to count.", func(s EngineStats) float64 { return float64(s.LateRecords) })
+	counter("cybervault_engine_failed_total", "Requests that the rule set failed on, which count as harmless.", func(s EngineStats) float64 { return float64(s.Failed) })
 }
 
 // Load is how near the server is to its bounds.

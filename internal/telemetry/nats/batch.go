@@ -106,7 +106,7 @@ func (s *Source) add(b *batch, msg jetstream.Msg) {
 	b.known[key] = true
 }
 
-// format is that of the most particular filter that a subject passes.
+// format is that of the filter that a subject passes; no two overlap.
 func (s *Source) format(subject string) string {
 	for _, filter := range s.filters {
 		if matches(filter, subject) {
@@ -252,9 +252,4 @@ func matches(filter, subject string) bool {
 		}
 		filter, subject = restWant, restHave
 	}
-}
-
-// particular is a filter in a form that sorts by how particular it is.
-func particular(filter string) string {
-	return strings.NewReplacer(">", "\x01", "*", "\x02").Replace(filter)
 }

@@ -60,7 +60,7 @@ type Source struct {
 	meter   *stream.Meter
 	hands   stream.Hands
 	options []nats.Option
-	filters []string // of Config.Subjects, the most particular first
+	filters []string // of Config.Subjects, sorted
 	judged  remembered
 }
 
@@ -76,9 +76,7 @@ func New(cfg Config) (*Source, error) {
 	for filter := range cfg.Subjects {
 		s.filters = append(s.filters, filter)
 	}
-	slices.SortFunc(s.filters, func(a, b string) int {
-		return strings.Compare(particular(b), particular(a))
-	})
+	slices.Sort(s.filters)
 	switch {
 	case len(cfg.URLs) == 0:
 		return nil, cybervault.Invalid("nats_url", "is missing: name at least one server, such as nats://nats-1:4222")
