@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,11 +83,7 @@ func (e *engine) setTrouble(err error) {
 func (e *engine) seen() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := map[string]int{}
-	for line, n := range e.judged {
-		out[line] = n
-	}
-	return out
+	return maps.Clone(e.judged)
 }
 
 // broker is a NATS server in this process with one stream.
@@ -296,21 +294,27 @@ func TestNothingIsAcknowledgedBeforeItIsOnDisk(t *testing.T) {
 	once(t, e.seen(), lines(0, 5))
 }
 
-// While the store is in trouble the server hears that the messages are worked
-// on: they are not handed out again, though they take longer than its patience.
+// While the store is in trouble the server hears, again and again, that the
+// messages are worked on, so that it does not hand them out to others.
 func TestTroubleThatOutlastsTheServersPatience(t *testing.T) {
 	t.Parallel()
 	b, e := startBroker(t, server.Options{}), newEngine()
 	js := b.withStream()
-	if _, err := js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 300 * time.Millisecond}); err != nil {
+	if _, err := js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 600 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	var working atomic.Int64
+	if _, err := js.Conn().Subscribe("$JS.ACK.>", func(m *natsgo.Msg) {
+		if string(m.Data) == "+WPI" {
+			working.Add(1)
+		}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	e.setTrouble(errors.New("the disk is full"))
 	publish(t, js, "logs.x", lines(0, 5)...)
-	began := time.Now()
-	s, _ := start(t, config(b.url(), e))
-	<-e.entered
-	waitFor(t, "three times the server's patience", func() bool { return time.Since(began) > time.Second && s.Stats().Retries > 0 })
+	start(t, config(b.url(), e))
+	waitFor(t, "word of the work on each message, five times", func() bool { return working.Load() >= 25 })
 	e.setTrouble(nil)
 	waitFor(t, "the acknowledgement", func() bool { return acknowledged(t, js) == 5 })
 	once(t, e.seen(), lines(0, 5))
