@@ -114,7 +114,7 @@ type Router struct {
 	filters     *filters
 	joining     joining
 	replayBegun chan struct{} // wakes the loop that takes the replays' steps
-	changes     sync.Mutex    // held while one webhook's change is stored and made known
+	changes     chan struct{} // full while one webhook's change is stored and made known
 
 	mu         sync.Mutex // guards the start of background work against Close
 	background sync.WaitGroup
@@ -133,7 +133,7 @@ func New(ctx context.Context, cfg Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg, filters: language, replayBegun: make(chan struct{}, 1)}
+	r := &Router{cfg: cfg, filters: language, replayBegun: make(chan struct{}, 1), changes: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.registry.load(webhooks)
 	if err := r.markForgotten(ctx, webhooks); err != nil {

@@ -175,8 +175,12 @@ func (r *Router) save(ctx context.Context, old, w *cybervault.Webhook) error {
 var errChanged = cybervault.Errorf(cybervault.CodeConflict, "the webhook was changed by somebody else at the same moment: look at it and try again")
 
 func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled <-chan struct{}, err error) {
-	r.changes.Lock()
-	defer r.changes.Unlock()
+	select {
+	case r.changes <- struct{}{}:
+		defer func() { <-r.changes }()
+	case <-ctx.Done():
+		return nil, &cybervault.Error{Code: cybervault.CodeUnavailable, Err: ctx.Err(), Message: "nothing was changed: the call was broken off while it waited for another webhook's change"}
+	}
 	if current, _ := r.registry.lookup(w.ID); current != old {
 		return nil, errChanged
 	}
