@@ -270,11 +270,14 @@ func (l *lane) giveBack(left []*cybervault.Assignment) bool {
 
 // learn moves the lane's bounds by how an attempt went: a receiver that takes
 // gets more room, one that cannot be reached or asks for less is asked less
-// often at once. w is the webhook as it was attempted.
+// often at once. w is the webhook as it was attempted, which may have been changed
+// since.
 func (l *lane) learn(w *cybervault.Webhook, a *cybervault.Assignment, x *cybervault.Exchange, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.look(w)
+	if current, ok := l.d.cfg.Webhooks.Lookup(l.webhook); ok {
+		l.look(current)
+	}
 	most := l.most
 	if !a.Test {
 		l.note(w, x, now)

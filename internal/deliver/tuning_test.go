@@ -55,3 +55,33 @@ func TestConcurrencyIsChangedWhileDeliveriesWait(t *testing.T) {
 		}
 	})
 }
+
+// An attempt that was under way when its webhook was changed does not bring the
+// old settings back.
+func TestAChangeHoldsForWhatComesAfterIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.webhook(answering(200, time.Second))
+		for range 12 {
+			w.publish(hook)
+		}
+		synctest.Wait()
+		w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = 1 })
+		w.d.Wake(hook.ID, "")
+		before := len(w.net.got(hook.URL))
+		if before < 2 {
+			t.Fatalf("%d attempts are under way, too few to show anything", before)
+		}
+		pass(time.Minute)
+		got := w.net.got(hook.URL)
+		if len(got) != 12 {
+			t.Fatalf("%d attempts, want 12", len(got))
+		}
+		for i := before + 1; i < len(got); i++ {
+			if gap := got[i].at.Sub(got[i-1].at); gap < time.Second {
+				t.Errorf("attempt %d began %s after the one before, which takes a second", i+1, gap)
+			}
+		}
+	})
+}
