@@ -162,9 +162,10 @@ func (l *lane) claim(c cybervault.Claim, held int64) {
 	if !found.asked.IsZero() {
 		l.trusted = found.asked
 	}
-	for _, a := range found.claimed {
+	for _, a := range l.refused(found.claimed) {
 		l.push(a, c.Least != "")
 	}
+	l.arrived()
 	l.shed()
 	if n := len(found.claimed); n > 0 {
 		// The largest of late, so that one small batch among large ones does not

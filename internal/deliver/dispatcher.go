@@ -285,11 +285,12 @@ func (d *Dispatcher) Forget(webhook cybervault.WebhookID) {
 	}
 }
 
-// Drop takes a delivery that was cancelled in the store out of the window, so
-// that no attempt begins any more. One that is under way goes on.
+// Drop takes a delivery that was cancelled in the store out of the window, or out
+// of what is on its way there, so that no attempt begins any more. One that is
+// under way goes on.
 func (d *Dispatcher) Drop(webhook cybervault.WebhookID, delivery cybervault.DeliveryID) {
 	if l := d.known(webhook); l != nil {
-		l.removed(func(a *cybervault.Assignment) bool { return a.Delivery == delivery })
+		l.drop(delivery)
 		l.passed()
 	}
 }

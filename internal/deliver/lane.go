@@ -42,8 +42,9 @@ type lane struct {
 	saving    bool      // health is being stored
 	unsaved   bool      // health is not stored as it is now
 
-	overflow watch // the store holds deliveries that can be claimed
-	urgent   watch // severe ones
+	dropped  map[cybervault.DeliveryID]bool // have ended while they may have been on their way here; see dropped.go
+	overflow watch                          // the store holds deliveries that can be claimed
+	urgent   watch                          // severe ones
 	claiming bool
 	failures int // claims that failed, in a row
 	turns    int // places given in claims since the last for the patient
@@ -86,6 +87,7 @@ func (l *lane) withdraw(severity cybervault.Severity) {
 	if severity.Severe() {
 		l.spare.keep()
 	}
+	l.arrived()
 	l.refill() // the place may be the one a claim was waiting for
 }
 
@@ -99,6 +101,12 @@ func (l *lane) take(a *cybervault.Assignment) bool {
 	if l.stopped {
 		return false
 	}
+	if l.dropped[a.Delivery] {
+		l.arrived()
+		l.refill()
+		return false
+	}
+	l.arrived()
 	l.push(a, kept)
 	l.shed() // the breaker may have opened during the commit
 	return true

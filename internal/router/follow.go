@@ -26,15 +26,21 @@ func (r *Router) Follow(ctx context.Context, keys map[int64]bool) error {
 	for key := range keys {
 		list = append(list, key)
 	}
-	r.changes.Lock()
-	defer r.changes.Unlock()
+	end, err := r.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	return r.follow(ctx, list)
 }
 
 // FollowAll reads all webhooks anew.
 func (r *Router) FollowAll(ctx context.Context) error {
-	r.changes.Lock()
-	defer r.changes.Unlock()
+	end, err := r.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	stored, err := r.cfg.Webhooks.Webhooks(ctx)
 	if err != nil {
 		return err
@@ -53,7 +59,7 @@ func (r *Router) FollowAll(ctx context.Context) error {
 	return r.follow(ctx, gone)
 }
 
-// follow is to be called while changes is held.
+// follow is to be called while nobody else makes changes: see alone.
 func (r *Router) follow(ctx context.Context, keys []int64) error {
 	stored, err := r.cfg.Webhooks.WebhooksByKey(ctx, keys)
 	if err != nil {

@@ -174,13 +174,23 @@ func (r *Router) save(ctx context.Context, old, w *cybervault.Webhook) error {
 // errChanged says that a webhook is not any more what a change was made from.
 var errChanged = cybervault.Errorf(cybervault.CodeConflict, "the webhook was changed by somebody else at the same moment: look at it and try again")
 
-func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled <-chan struct{}, err error) {
+// alone waits until nobody else changes what is known of webhooks, or the call is
+// broken off.
+func (r *Router) alone(ctx context.Context) (end func(), err error) {
 	select {
 	case r.changes <- struct{}{}:
-		defer func() { <-r.changes }()
+		return func() { <-r.changes }, nil
 	case <-ctx.Done():
 		return nil, &cybervault.Error{Code: cybervault.CodeUnavailable, Err: ctx.Err(), Message: "nothing was changed: the call was broken off while it waited for another webhook's change"}
 	}
+}
+
+func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled <-chan struct{}, err error) {
+	end, err := r.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if current, _ := r.registry.lookup(w.ID); current != old {
 		return nil, errChanged
 	}
