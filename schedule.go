@@ -68,10 +68,16 @@ func CheckRetrySchedule(schedule []time.Duration) error {
 // schedule's delay ± 10 % at random, or retryAfter if that is longer (at most
 // MaxRetryAfter). ok is false when the schedule is used up.
 func NextRetry(schedule []time.Duration, number int, retryAfter time.Duration) (delay time.Duration, ok bool) {
+	return NextRetryBy(rand.Float64(), schedule, number, retryAfter)
+}
+
+// NextRetryBy is NextRetry where chance, from 0 to 1, says what chance decides:
+// 0 is 10 % early, 1 is 10 % late.
+func NextRetryBy(chance float64, schedule []time.Duration, number int, retryAfter time.Duration) (delay time.Duration, ok bool) {
 	if number < 1 || number > len(schedule) {
 		return 0, false
 	}
 	delay = schedule[number-1]
-	delay += time.Duration((rand.Float64()*2 - 1) * 0.1 * float64(delay))
+	delay += time.Duration((chance*2 - 1) * 0.1 * float64(delay))
 	return max(delay, min(retryAfter, MaxRetryAfter)), true
 }

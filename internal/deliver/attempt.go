@@ -117,7 +117,7 @@ func (d *Dispatcher) decide(w *cybervault.Webhook, a *cybervault.Assignment, r *
 	if a.Test {
 		schedule = nil
 	}
-	delay, again := cybervault.NextRetry(schedule, a.Attempt, r.Attempt.RetryAfter)
+	delay, again := cybervault.NextRetryBy(d.cfg.Chance(a.Delivery, a.Attempt), schedule, a.Attempt, r.Attempt.RetryAfter)
 	// A receiver that says it is gone means every delivery, this one included.
 	if !again || r.Attempt.Status == http.StatusGone {
 		r.Status = cybervault.DeliveryDeadLetter

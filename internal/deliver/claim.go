@@ -68,10 +68,20 @@ func (l *lane) setAlarm(w *watch, t time.Time) {
 	}
 }
 
+// ring rings an alarm, and with it the other one if that is set to the same time:
+// then one claim looks for both, whichever timer comes first.
 func (l *lane) ring(w *watch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.alarm, w.ready = time.Time{}, true
+	at := w.alarm
+	if at.IsZero() {
+		return // the other one has rung it
+	}
+	for _, w := range []*watch{&l.overflow, &l.urgent} {
+		if w.alarm.Equal(at) {
+			w.alarm, w.ready = time.Time{}, true
+		}
+	}
 	l.refill()
 }
 

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -130,7 +131,9 @@ type Config struct {
 	RetrySchedule []time.Duration // for webhooks without their own
 	UserAgent     string
 	Now           func() time.Time
-	Logger        *slog.Logger
+	// Chance, from 0 to 1, is what a retry's time is spread by; nil: at random.
+	Chance func(id cybervault.DeliveryID, attempt int) float64
+	Logger *slog.Logger
 }
 
 // Dispatcher makes the attempts. Safe for concurrent use.
@@ -160,6 +163,9 @@ type Dispatcher struct {
 
 // New returns a dispatcher that does nothing until Start.
 func New(cfg Config) *Dispatcher {
+	if cfg.Chance == nil {
+		cfg.Chance = func(cybervault.DeliveryID, int) float64 { return rand.Float64() }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Dispatcher{
 		cfg: cfg, ctx: ctx, cancel: cancel,
