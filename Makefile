@@ -6,6 +6,8 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 10s
 EVAL_DATA ?= ../shared/data
+SEEDS     ?= 1000
+SEED_START ?= 1
 
 # One step at a time, so that the first failure is the last thing printed.
 .NOTPARALLEL:
@@ -63,6 +65,10 @@ test: ## every test, on both databases, with the race detector
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz
+
+.PHONY: simulate
+simulate: ## SEEDS (1000) seeds of the simulation from SEED_START (1) on
+	@GO='$(GO)' SEEDS='$(SEEDS)' SEED_START='$(SEED_START)' scripts/simulate
 
 .PHONY: bench
 bench: build ## the first scenario of docs/performance.md, as JSON
