@@ -74,7 +74,7 @@ func makeKey(path string) ([]byte, error) {
 // storeKey writes a key so that a crash leaves either all of it or nothing, and
 // never over another: then the error is fs.ErrExist.
 func storeKey(path string, key []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := store.MakeDirectory(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the directory of the key that seals secrets: %w", err)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".secret.key-*") // mode 0600
@@ -88,6 +88,7 @@ func storeKey(path string, key []byte) error {
 		err = os.Link(f.Name(), path)
 	}
 	_ = os.Remove(f.Name())
+	store.SyncDirectory(filepath.Dir(path)) // before anything is sealed with it
 	if err != nil {
 		return fmt.Errorf("make the key that seals secrets: %w", err)
 	}

@@ -27,7 +27,7 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if path == "" {
 		return cybervault.Invalid("data", "is empty: name the directory that holds the database")
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := MakeDirectory(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	var err error
