@@ -5,6 +5,7 @@ LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 10s
+SCALE     ?= 20
 EVAL_DATA ?= ../shared/data
 SEEDS     ?= 1000
 SEED_START ?= 1
@@ -69,6 +70,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 .PHONY: simulate
 simulate: ## SEEDS (1000) seeds of the simulation from SEED_START (1) on
 	@GO='$(GO)' SEEDS='$(SEEDS)' SEED_START='$(SEED_START)' scripts/simulate
+
+.PHONY: torture
+torture: ## kill, cut off and starve it, SCALE (20) times as long as in check; the sum of what became of the events
+	@GO='$(GO)' CYBERVAULT_TORTURE='$(SCALE)' scripts/torture
 
 .PHONY: bench
 bench: build ## the first scenario of docs/performance.md, as JSON
