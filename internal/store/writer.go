@@ -75,6 +75,7 @@ type writer struct {
 	queue    chan []*operation
 	stopOnce sync.Once
 	stopped  sync.WaitGroup
+	setback  *setback // nil where several write; used by the loop alone
 
 	troubled   atomic.Bool                      // the last transaction found the database in trouble
 	damage     atomic.Pointer[cybervault.Error] // set once it is found damaged: see broken
@@ -98,6 +99,9 @@ var errClosed = &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "th
 
 func startWriter(s *Store, sessions int, open func() (session, error)) (*writer, error) {
 	w := &writer{store: s, open: open, queue: make(chan []*operation, queueLength)}
+	if sessions == 1 {
+		w.setback = &setback{}
+	}
 	for range sessions {
 		first, err := open()
 		if err != nil {
@@ -352,8 +356,12 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	var answers []func()
 	var changed bool
 	var spans []typeSpan
+	now, back := w.setback.look(w.store)
 	err := s.transact(func(tx transaction) error {
-		var err error
+		err := w.setback.follow(tx, now, back)
+		if err != nil {
+			return err
+		}
 		answers, err = w.store.apply(tx, group)
 		changed, spans = !tx.noted().empty(), tx.noted().spans
 		failpoint.Hit(failpoint.CommitBegun)
@@ -362,6 +370,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	switch {
 	case err == nil:
 		failpoint.Hit(failpoint.CommitDone)
+		w.setback.followed(w.store, now, back)
 		w.commits.Add(1)
 		w.operations.Add(int64(len(group)))
 		if w.troubled.CompareAndSwap(true, false) {

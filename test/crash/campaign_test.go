@@ -86,14 +86,33 @@ func seed(t *testing.T) uint64 {
 // subscribe adds the webhook that gets everything.
 func (c *campaign) subscribe() {
 	c.t.Helper()
-	status, answer := c.server.Do(http.MethodPost, "/v1/webhooks", `{"url":"`+c.inbox.url+`/hook","events":["system.alert"]}`)
-	var hook struct {
+	c.inbox.sink = c.ledger.Sink("the inbox", hook(c.t, c.server, c.inbox.url))
+}
+
+// hook adds a webhook and returns its id.
+func hook(t *testing.T, server *testenv.Server, url string) string {
+	t.Helper()
+	status, answer := server.Do(http.MethodPost, "/v1/webhooks", `{"url":"`+url+`/hook","events":["system.alert"]}`)
+	var made struct {
 		ID string `json:"id"`
 	}
-	if err := json.Unmarshal(answer, &hook); status != http.StatusCreated || err != nil {
-		c.t.Fatalf("add a webhook: %d %s", status, answer)
+	if err := json.Unmarshal(answer, &made); status != http.StatusCreated || err != nil {
+		t.Fatalf("add a webhook: %d %s", status, answer)
 	}
-	c.inbox.sink = c.ledger.Sink("the inbox", hook.ID)
+	return made.ID
+}
+
+// publishOne publishes an event and returns its id.
+func publishOne(t *testing.T, server *testenv.Server, name string) string {
+	t.Helper()
+	status, answer := server.Do(http.MethodPost, "/v1/events", `{"event":"system.alert","data":{"alert_id":"`+name+`","code":"test","severity":"low","status":"firing","summary":"`+name+`"}}`)
+	var receipt struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(answer, &receipt); status != http.StatusAccepted || err != nil {
+		t.Fatalf("publish: %d %s", status, answer)
+	}
+	return receipt.ID
 }
 
 // make adds n events to those that are to be published.

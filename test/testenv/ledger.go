@@ -39,8 +39,8 @@ type Sink struct {
 	webhook string // its id
 
 	mu       sync.Mutex
-	requests int
-	accepted map[string]int // event id -> times
+	accepted map[string]int      // event id -> times
+	refused  map[string]struct{} // event ids, until they are accepted
 }
 
 // Count is what a ledger has counted. An event that is to go to two sinks counts
@@ -68,7 +68,7 @@ func NewLedger(t testing.TB, name string) *Ledger {
 
 // Sink adds the receiver of a webhook. To be called before anything is published.
 func (l *Ledger) Sink(name, webhookID string) *Sink {
-	s := &Sink{name: name, webhook: webhookID, accepted: map[string]int{}}
+	s := &Sink{name: name, webhook: webhookID, accepted: map[string]int{}, refused: map[string]struct{}{}}
 	l.sinks = append(l.sinks, s)
 	return s
 }
@@ -77,10 +77,19 @@ func (l *Ledger) Sink(name, webhookID string) *Sink {
 func (s *Sink) Got(eventID string, accepted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests++
 	if accepted {
 		s.accepted[eventID]++
+		delete(s.refused, eventID)
+	} else if s.accepted[eventID] == 0 {
+		s.refused[eventID] = struct{}{}
 	}
+}
+
+// Refused tells how many events a sink was sent and has never accepted.
+func (s *Sink) Refused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.refused)
 }
 
 // Accepted tells how many events a sink has accepted.

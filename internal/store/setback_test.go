@@ -1,0 +1,61 @@
+package store_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cybervault/cybervault"
+)
+
+// What waits for its next attempt waits as long as it was to, whatever the clock
+// is set to meanwhile, and a lease that somebody holds stays theirs.
+func TestWhatWaitsMovesWithTheClock(t *testing.T) {
+	t.Parallel()
+	var offset atomic.Int64
+	cfg := sqliteConfig(t)
+	cfg.Now = func() time.Time { return time.Unix(1_800_000_000, 0).Add(time.Duration(offset.Load())) }
+	x := newSource(t, open(t, cfg))
+	set := func(by time.Duration) { offset.Add(int64(by)) }
+	claim := func(token int64) []*cybervault.Assignment {
+		t.Helper()
+		found, err := x.s.Claim(t.Context(), cybervault.Claim{Webhook: x.w.ID, Limit: 10, Lease: cybervault.Lease{Token: token, Until: cfg.Now().Add(time.Minute)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	waiting, leased := x.mustPublish(), x.mustPublish() // each is leased by the real clock, for an hour that is over in this one
+	if got := claim(1); len(got) != 2 {
+		t.Fatalf("claimed %d of two", len(got))
+	}
+	retry := cybervault.Result{
+		Webhook: x.w.ID, Lease: cybervault.Lease{Token: 1}, Status: cybervault.DeliveryPending, NextAttemptAt: cfg.Now().Add(time.Hour),
+		Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](x.ids), Delivery: waiting.Deliveries[0].ID, Number: 1, StartedAt: cfg.Now()},
+	}
+	done := make(chan error, 1)
+	if err := x.s.Record(&retry, func(err error) { done <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	set(-24 * time.Hour)
+	if got := claim(2); len(got) != 0 {
+		t.Errorf("claimed %v at once", got)
+	}
+	set(2 * time.Minute)
+	if got := claim(3); len(got) != 1 || got[0].Delivery != leased.Deliveries[0].ID {
+		t.Errorf("claimed %v two minutes later, want the one whose lease has ended", got)
+	}
+	set(-2 * time.Second) // too little to be taken notice of
+	set(time.Hour)
+	got := claim(4)
+	delivered := false
+	for _, a := range got {
+		delivered = delivered || a.Delivery == waiting.Deliveries[0].ID
+	}
+	if !delivered {
+		t.Errorf("claimed %v an hour later, want the retry among them", got)
+	}
+}
