@@ -43,6 +43,17 @@ func (s *Server) Dead() bool {
 	}
 }
 
+// PID is the id of the process that runs now.
+func (s *Server) PID() int {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		s.t.Fatal("the server does not run")
+	}
+	return s.process.cmd.Process.Pid
+}
+
 // Terminate asks the server to end (SIGTERM) and does not wait.
 func (s *Server) Terminate() {
 	s.t.Helper()

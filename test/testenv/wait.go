@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -26,6 +27,15 @@ func until(limit time.Duration, ended <-chan struct{}, ready func() error) error
 		case <-deadline.C:
 			return fmt.Errorf("not ready after %s: %w", limit, err)
 		}
+	}
+}
+
+// Until waits until ready returns nil, and fails the test with its last error
+// when the time is over.
+func Until(t testing.TB, limit time.Duration, ready func() error) {
+	t.Helper()
+	if err := until(limit, nil, ready); err != nil {
+		t.Fatal(err)
 	}
 }
 
