@@ -254,3 +254,19 @@ func (l *link) Health(ctx context.Context) (health []cybervault.WebhookHealth, e
 func (l *link) SaveHealth(ctx context.Context, h *cybervault.WebhookHealth) error {
 	return l.call(callHealth, l.hook(h.Webhook), func() error { return l.s.SaveHealth(context.WithoutCancel(ctx), h) })
 }
+
+func (l *link) ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (mine bool, err error) {
+	err = l.call(callHealth, l.hook(h.Webhook), func() error {
+		mine, err = l.s.ClaimProbe(context.WithoutCancel(ctx), h, now, until)
+		return err
+	})
+	return mine && err == nil, err
+}
+
+func (l *link) Holds(ctx context.Context, a *cybervault.Assignment) (held bool, err error) {
+	err = l.call(callRelease, l.delivery(a.Delivery), func() error {
+		held, err = l.s.Holds(context.WithoutCancel(ctx), a)
+		return err
+	})
+	return held && err == nil, err
+}

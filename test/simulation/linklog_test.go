@@ -103,6 +103,13 @@ func (l *link) Webhooks(ctx context.Context) (hooks []*cybervault.Webhook, err e
 	return kept(hooks, err)
 }
 
+func (l *link) WebhooksByKey(ctx context.Context, keys []int64) (hooks []*cybervault.Webhook, err error) {
+	if err := l.do(func() error { hooks, err = l.s.WebhooksByKey(ctx, keys); return err }); err != nil {
+		return nil, err
+	}
+	return hooks, nil
+}
+
 func (l *link) SaveWebhook(ctx context.Context, hook *cybervault.Webhook) error {
 	l.w.mu.Lock()
 	v := l.w.ledger.saving(hook)
