@@ -95,3 +95,20 @@ func TestBrokenBackupIsNoWholeOne(t *testing.T) {
 		t.Error("the copy was not removed")
 	}
 }
+
+func (f *fakes) Examine(_ context.Context, w cybervault.WorkspaceID) ([]cybervault.Check, error) {
+	return []cybervault.Check{
+		{Name: "disk", Status: cybervault.CheckOK, Summary: "900 MiB free"},
+		{Name: "destination", Status: cybervault.CheckWarn, Subject: webhook1.String(), Summary: "its certificate ends", Remedy: "renew it"},
+	}, f.check(w)
+}
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	w := setUp(t).do(request{call: "GET /v1/doctor"})
+	want := `{"status":"warn","version":"1.2.3","checked_at":"2026-11-01T12:00:00Z","checks":[{"name":"disk","status":"ok","summary":"900 MiB free"},` +
+		`{"name":"destination","status":"warn","subject":"` + webhook1.String() + `","summary":"its certificate ends","remedy":"renew it"}]}` + "\n"
+	if w.Code != http.StatusOK || w.Body.String() != want {
+		t.Errorf("answered %d %s want %s", w.Code, w.Body, want)
+	}
+}

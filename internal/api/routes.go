@@ -113,6 +113,7 @@ func routes() []route {
 		{method: del, pattern: "/v1/keys/{id}", scope: admin, handle: (*server).revokeKey, about: aboutRevokeKey},
 
 		{method: get, pattern: "/v1/backup", scope: admin, handle: (*server).backup, about: aboutBackup},
+		{method: get, pattern: "/v1/doctor", scope: admin, handle: (*server).doctor, about: aboutDoctor},
 
 		{method: get, pattern: "/healthz", handle: (*server).healthz, about: aboutHealthz},
 		{method: get, pattern: "/readyz", handle: (*server).readyz, about: aboutReadyz},

@@ -125,6 +125,8 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.AuthenticationBasic, cybervault.AuthenticationBearer, cybervault.AuthenticationOAuth2)
 	case reflect.TypeFor[cybervault.ClientAuthentication]():
 		return enum(cybervault.ClientBasic, cybervault.ClientBody)
+	case reflect.TypeFor[cybervault.CheckStatus]():
+		return enum(cybervault.CheckStatuses()...)
 	case reflect.TypeFor[cybervault.DeliveryStatus]():
 		return enum(cybervault.DeliveryStatuses()...)
 	case reflect.TypeFor[cybervault.AuditKind]():

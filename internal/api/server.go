@@ -34,6 +34,7 @@ type Config struct {
 	Audit     Audit
 	Keys      Keys
 	Backups   Backups
+	Doctor    Doctor
 	Health    Health
 	Receivers Receivers // nil: webhooks are shown without their health
 	Metrics   http.Handler

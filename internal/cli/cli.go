@@ -99,6 +99,7 @@ func commands(env *Env) []*cobra.Command {
 		newBench(env),
 		newBackup(env),
 		newRestore(env),
+		newDoctor(env),
 		newTrigger(env),
 		newEvents(env),
 		newWebhooks(env),

@@ -28,8 +28,10 @@ type CopyInfo struct {
 
 // Schema is the version of the schema that this program brings an embedded
 // database to.
-func Schema() int64 {
-	files, err := migrations.ReadDir("migrations/sqlite")
+func Schema() int64 { return knownSchema("sqlite") }
+
+func knownSchema(database string) int64 {
+	files, err := migrations.ReadDir("migrations/" + database)
 	if err != nil {
 		return 0 // they are in the program
 	}
@@ -118,7 +120,7 @@ func inspect(ctx context.Context, db *sql.DB) (info CopyInfo, err error) {
 }
 
 func schemaOf(ctx context.Context, db *sql.DB) (version int64, err error) {
-	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied = 1").Scan(&version)
+	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
 	if err != nil {
 		return 0, fmt.Errorf("read the schema's version: %w", err)
 	}
