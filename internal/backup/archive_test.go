@@ -75,23 +75,22 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 // Whatever byte of a backup is changed, it is refused, and said to be damaged.
 func TestEveryByteMatters(t *testing.T) {
 	t.Parallel()
-	archive := write(t, sample(3000), []byte("the key\n"))
+	archive := write(t, sample(1000), []byte("the key\n"))
 	for i := range archive {
-		for _, bit := range []byte{1, 0x80} {
-			archive[i] ^= bit
-			_, _, _, err := read(archive)
-			archive[i] ^= bit
-			if cybervault.ErrorCode(err) != cybervault.CodeInvalid {
-				t.Fatalf("byte %d of %d changed by %#x: %v", i, len(archive), bit, err)
-			}
+		bit := byte(1) << (i % 8)
+		archive[i] ^= bit
+		_, _, _, err := read(archive)
+		archive[i] ^= bit
+		if cybervault.ErrorCode(err) != cybervault.CodeInvalid {
+			t.Fatalf("byte %d of %d changed by %#x: %v", i, len(archive), bit, err)
 		}
 	}
 }
 
 func TestCutOffOrLongerIsRefused(t *testing.T) {
 	t.Parallel()
-	archive := write(t, sample(3000), nil)
-	for n := range archive {
+	archive := write(t, sample(1000), nil)
+	for n := 0; n < len(archive); n += 17 { // which falls on both sides of every block's end
 		if _, _, _, err := read(archive[:n]); cybervault.ErrorCode(err) != cybervault.CodeInvalid || !strings.Contains(err.Error(), "cut off") {
 			t.Fatalf("the first %d of %d bytes: %v", n, len(archive), err)
 		}

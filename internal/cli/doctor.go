@@ -29,10 +29,10 @@ type examined struct {
 	Checks    []cybervault.Check     `json:"checks"`
 }
 
-// failedChecks ends doctor with status 1; the report has said it all.
-type failedChecks struct{ failed, warned int }
+// checksError ends doctor with status 1; the report has said it all.
+type checksError struct{ failed, warned int }
 
-func (e *failedChecks) Error() string {
+func (e *checksError) Error() string {
 	return fmt.Sprintf("%d checks failed, %d warn", e.failed, e.warned)
 }
 
@@ -76,7 +76,7 @@ func (e *examined) verdict(strict bool) error {
 		counts[c.Status]++
 	}
 	if e.Status == cybervault.CheckFail || strict && e.Status == cybervault.CheckWarn {
-		return &failedChecks{counts[cybervault.CheckFail], counts[cybervault.CheckWarn]}
+		return &checksError{counts[cybervault.CheckFail], counts[cybervault.CheckWarn]}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,10 +55,11 @@ func (s *Server) destinations(ctx context.Context, hooks []*cybervault.Webhook) 
 	}
 	wg.Wait()
 	byStatus(found)
+	checks := slices.Clip(found)
 	if left > 0 {
-		found = append(found, warn(name, "", fmt.Sprintf("%d further destinations were not looked at", left), "Look at their webhooks' attempts."))
+		checks = append(checks, warn(name, "", fmt.Sprintf("%d further destinations were not looked at", left), "Look at their webhooks' attempts."))
 	}
-	return orOK(found, name, "no webhook is sent to")
+	return orOK(checks, name, "no webhook is sent to")
 }
 
 // reach connects to a webhook's receiver.

@@ -203,16 +203,19 @@ func TestEveryCheckFindsWhatItIsFor(t *testing.T) {
 		"breaker open": {ill(func(p *patient) {
 			p.health = cybervault.WebhookHealth{Breaker: cybervault.BreakerOpen, FailingSince: now.Add(-3 * time.Hour), Failures: 12}
 		}), "webhook", "warn", "failed for 3 hours, 12 attempts"},
-		"not verified":            {ill(func(p *patient) { p.hooks[0].Verification = true }), "webhook", "warn", "not verified"},
-		"dead letters":            {ill(func(p *patient) { p.dead = 7 }), "webhook", "warn", "7 deliveries"},
-		"CA ended":                {func(t *testing.T, p *patient) { t.Helper(); p.hooks[0].CACertificate = certificate(t, now.Add(-day)) }, "certificate", "fail", "ca_certificate holds a certificate that ended"},
-		"client certificate ends": {func(t *testing.T, p *patient) { t.Helper(); p.hooks[0].ClientCertificate = certificate(t, now.Add(5*day)) }, "certificate", "warn", "ends in 5 days"},
-		"receiver's certificate":  {ill(func(p *patient) { p.exchange.TLS.NotAfter = now.Add(3 * day) }), "destination", "warn", "ends in 3 days"},
-		"no name":                 {fails(cybervault.FailureDNS), "destination", "fail", "(dns): in words"},
-		"no connection":           {fails(cybervault.FailureConnect), "destination", "fail", "(connect)"},
-		"no TLS":                  {fails(cybervault.FailureTLS), "destination", "fail", "(tls)"},
-		"no answer":               {fails(cybervault.FailureTimeout), "destination", "fail", "(timeout)"},
-		"refused address":         {fails(cybervault.FailureBlockedAddress), "destination", "fail", "(blocked_address)"},
+		"not verified": {ill(func(p *patient) { p.hooks[0].Verification = true }), "webhook", "warn", "not verified"},
+		"dead letters": {ill(func(p *patient) { p.dead = 7 }), "webhook", "warn", "7 deliveries"},
+		"CA ended":     {func(t *testing.T, p *patient) { t.Helper(); p.hooks[0].CACertificate = certificate(t, now.Add(-day)) }, "certificate", "fail", "ca_certificate holds a certificate that ended"},
+		"client certificate ends": {func(t *testing.T, p *patient) {
+			t.Helper()
+			p.hooks[0].ClientCertificate = certificate(t, now.Add(5*day))
+		}, "certificate", "warn", "ends in 5 days"},
+		"receiver's certificate": {ill(func(p *patient) { p.exchange.TLS.NotAfter = now.Add(3 * day) }), "destination", "warn", "ends in 3 days"},
+		"no name":                {fails(cybervault.FailureDNS), "destination", "fail", "(dns): in words"},
+		"no connection":          {fails(cybervault.FailureConnect), "destination", "fail", "(connect)"},
+		"no TLS":                 {fails(cybervault.FailureTLS), "destination", "fail", "(tls)"},
+		"no answer":              {fails(cybervault.FailureTimeout), "destination", "fail", "(timeout)"},
+		"refused address":        {fails(cybervault.FailureBlockedAddress), "destination", "fail", "(blocked_address)"},
 		"proxy": {ill(func(p *patient) {
 			p.hooks[0].Proxy, p.exchange = "http://user:very-secret@proxy.test:3128", cybervault.Exchange{Failure: cybervault.FailureConnect}
 		}), "destination", "fail", "through its proxy http://proxy.test:3128"},

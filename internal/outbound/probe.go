@@ -15,7 +15,7 @@ func (c *Client) Probe(ctx context.Context, r Request) (cybervault.Exchange, err
 	t, id, refused := c.prepare(&r)
 	if refused != nil {
 		x.Failure, x.Error = refused.failure, refused.text
-		return x, nil //nolint:nilerr // the failure is in the exchange
+		return x, nil
 	}
 	dial, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

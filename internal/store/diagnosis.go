@@ -141,22 +141,27 @@ WHERE w.status = 'enabled' AND w.deleted_at = 0 AND d.due_at < ?`
 // each severity of each webhook that is enabled.
 func (s *Store) Overdue(ctx context.Context, before time.Time) (all []Overdue, err error) {
 	for severity := range int64(5) {
-		rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectOverdue), severity, micros(before))
-		if err != nil {
-			return nil, readError(err)
-		}
-		for rows.Next() {
-			var key, rest, due, token int64
-			if err := rows.Scan(&key, &rest, &due, &token); err != nil {
-				return nil, errors.Join(readError(err), rows.Close())
-			}
-			all = append(all, Overdue{Webhook: cybervault.MakeID[cybervault.WebhookID](key, rest), DueAt: fromMicros(due), Leased: token != 0})
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if all, err = s.addOverdue(ctx, all, severity, before); err != nil {
 			return nil, readError(err)
 		}
 	}
 	return all, nil
+}
+
+func (s *Store) addOverdue(ctx context.Context, all []Overdue, severity int64, before time.Time) ([]Overdue, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectOverdue), severity, micros(before))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var key, rest, due, token int64
+		if err := rows.Scan(&key, &rest, &due, &token); err != nil {
+			return nil, err
+		}
+		all = append(all, Overdue{Webhook: cybervault.MakeID[cybervault.WebhookID](key, rest), DueAt: fromMicros(due), Leased: token != 0})
+	}
+	return all, rows.Err()
 }
 
 // countedDeadLetters bounds how many are counted.

@@ -27,7 +27,7 @@ func (s *sqliteSession) beginCopy(path string) error {
 	if err != nil {
 		return err
 	}
-	c := &sqliteCopy{to: to.(*sqliteSession)} //nolint:forcetypeassert,errcheck // it opens nothing else
+	c := &sqliteCopy{to: to.(*sqliteSession)} //nolint:forcetypeassert // it opens nothing else
 	name, err := libc.CString("main")
 	if err != nil {
 		to.close()
@@ -89,7 +89,7 @@ func CopyDatabase(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer opened.close()
-	s := opened.(*sqliteSession) //nolint:forcetypeassert,errcheck // it opens nothing else
+	s := opened.(*sqliteSession) //nolint:forcetypeassert // it opens nothing else
 	// One transaction over all steps: what is copied is the database as it is now,
 	// and no step begins anew because somebody has written.
 	if err := exec(s, "BEGIN"); err != nil {
