@@ -285,8 +285,8 @@ func TestPostgresChangesOfARestoredDump(t *testing.T) {
 	cfg := postgresConfig(t)
 	s := open(t, cfg)
 	x := newSource(t, s)
-	x.mustPublish()
-	outside(t, cfg, "", "UPDATE changes SET id = id + 1000000000000")
+	unread := x.mustPublish()
+	outside(t, cfg, "", "UPDATE changes SET id = id + 1000000000000", "UPDATE audit_state SET transaction_id = transaction_id + 1000000000000")
 	var old cybervault.ChangePosition
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -309,5 +309,14 @@ func TestPostgresChangesOfARestoredDump(t *testing.T) {
 	until(t, "what is published is told", func() bool {
 		page, err := s.Changes(t.Context(), cybervault.ChangeQuery{Workspace: x.ws, After: start})
 		return err == nil && len(page.Rows) > 0 && page.Rows[0].Event.ID == pub.Event.ID
+	})
+	// What the audit log had not read before the dump was made it reads now, once.
+	state, err := s.AuditState(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the audit log reads on", func() bool {
+		batch, err := s.AuditPending(t.Context(), state, 10)
+		return err == nil && len(batch.Leaves) == 2 && batch.Leaves[0].Ref.Key == unread.Event.ID.Key() && batch.Leaves[1].Ref.Key == pub.Event.ID.Key()
 	})
 }
