@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"database/sql"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	_ "modernc.org/sqlite"
 
 	"github.com/cybervault/cybervault/test/testenv"
 )
@@ -100,4 +103,62 @@ func TestADeliveryIsProvenOffline(t *testing.T) {
 			t.Errorf("a forged proof: %v\n%s", err, out)
 		}
 	}, "--dev")
+}
+
+// What was changed in the database by hand is named, entry by entry; and so is a
+// log that is shorter than one that somebody has seen.
+func TestAuditCheckNamesWhatWasChanged(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--dev"}})
+	a := &auditor{t: t, dir: t.TempDir(), server: server}
+	addWebhook(t, server, testenv.NewPlainReceiver(t), "")
+	for range 3 {
+		event := call[published](t, server, http.StatusAccepted, http.MethodPost, "/v1/events", threat)
+		d := call[list[delivery]](t, server, http.StatusOK, http.MethodGet, "/v1/deliveries?event="+event.ID, "").Data[0]
+		waitDelivery(t, server, d.ID, func(d delivery) bool { return d.Status == "delivered" })
+		a.run("prove", "--delivery", d.ID)
+	}
+	a.run("checkpoint", "-o", a.file("kept"))
+	check := []string{"check", "--checkpoint", a.file("kept"), "--retention", "1h"}
+	a.run(check...)
+	for _, c := range []struct{ change, want, undo string }{
+		{`UPDATE deliveries SET last_status = 204 WHERE sequence = 2`, `"sequence":2,"status":"delivered","reason":"","attempts":1,"last_status":204`, `UPDATE deliveries SET last_status = 200 WHERE sequence = 2`},
+		{`UPDATE events SET timestamp = timestamp + 1 WHERE id = (SELECT MIN(id) FROM events)`, `entry 0: what the store says now was not logged`, `UPDATE events SET timestamp = timestamp - 1 WHERE id = (SELECT MIN(id) FROM events)`},
+		{`UPDATE deliveries SET id = -id WHERE sequence = 3`, "is gone, and is younger than the retention", `UPDATE deliveries SET id = -id WHERE sequence = 3`},
+		{`UPDATE audit_tiles SET hashes = CAST(zeroblob(32) || substr(hashes, 33) AS BLOB)`, "entries that were in it have been changed", ""},
+	} {
+		server.Stop()
+		changeDatabase(t, server, c.change)
+		server.Restart()
+		out, err := a.try(check...)
+		if err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %v; want it to say %q:\n%s", c.change, err, c.want, out)
+		}
+		if c.undo != "" {
+			server.Stop()
+			changeDatabase(t, server, c.undo)
+			server.Restart()
+			a.run(check...)
+		}
+	}
+	// Another installation's log in its place, as if the server had been set up anew.
+	anew := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--dev"}})
+	a.run("checkpoint", "-o", a.file("checkpoint"))
+	a.server = anew
+	if out, err := a.try("check", "--checkpoint", a.file("kept")); err == nil || !strings.Contains(out, "forged, damaged, or another installation's") {
+		t.Errorf("another installation: %v\n%s", err, out)
+	}
+}
+
+// changeDatabase runs a statement on the SQLite file of a server that is stopped.
+func changeDatabase(t *testing.T, server *testenv.Server, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(server.Dir, "data", "cybervault.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
 }
