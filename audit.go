@@ -18,9 +18,13 @@ const (
 	// AuditMissing stands for a change whose row was gone before the audit log
 	// read it. Nothing of this program removes a row so early.
 	AuditMissing AuditKind = "missing"
+	// AuditGap stands for the rows of the change log that were gone before the audit
+	// log read them: nobody knows of which changes they told.
+	AuditGap AuditKind = "gap"
 )
 
-// AuditRef names the row that an entry is made of: an event's or a delivery's.
+// AuditRef names the row that an entry is made of: an event's or a delivery's, or
+// for AuditGap the row of the change log that was read last.
 type AuditRef struct {
 	Kind     AuditKind
 	Key      int64
@@ -62,7 +66,11 @@ const auditTime = "2006-01-02T15:04:05.000000Z"
 func (e *AuditEntry) Append(b []byte) []byte {
 	b = append(b, `{"v":1,"kind":"`...)
 	b = append(append(b, e.Ref.Kind...), '"')
-	if e.Ref.Kind == AuditMissing {
+	switch e.Ref.Kind {
+	case AuditEvent, AuditOutcome:
+	case AuditGap:
+		return append(strconv.AppendInt(append(b, `,"row":`...), e.Ref.Key, 10), '}')
+	case AuditMissing:
 		of := "event"
 		if e.Ref.Delivery {
 			of = "delivery"
@@ -167,7 +175,7 @@ func ParseAuditEntry(b []byte) (*AuditEntry, error) {
 		}
 	case AuditOutcome:
 		e.Ref.Key, e.Ref.Delivery = f.Delivery.Key(), true
-	case AuditMissing:
+	case AuditMissing, AuditGap:
 		e.Ref.Key, e.Ref.Delivery = f.Row, f.Of == "delivery"
 	default:
 		return nil, Errorf(CodeInvalid, "the entry is of kind %q, which this program does not know", truncate(string(f.Kind), 60))

@@ -40,10 +40,10 @@ type auditEntriesJSON struct {
 
 type auditEntryJSON struct {
 	Index     int64                `json:"index" doc:"Its place in the log, from 0."`
-	Kind      cybervault.AuditKind `json:"kind" doc:"event, outcome, or missing."`
+	Kind      cybervault.AuditKind `json:"kind" doc:"event or outcome; missing where a row was gone before the log read it, gap where that is so of the change log."`
 	Entry     *string              `json:"entry" doc:"Its canonical bytes, made from the rows as they are now; null where the row has been removed or is another workspace's."`
 	Removed   bool                 `json:"removed" doc:"The row that it is made of is not in the store any more."`
-	CreatedAt time.Time            `json:"created_at" doc:"When the event was stored, or the delivery made."`
+	CreatedAt *time.Time           `json:"created_at" doc:"When the event was stored, or the delivery made; null for a gap."`
 }
 
 func (s *server) auditKey(c *call) error {
@@ -174,10 +174,14 @@ func (s *server) auditEntries(c *call) error {
 	}
 	answer := auditEntriesJSON{Data: make([]auditEntryJSON, len(rows))}
 	for i, row := range rows {
-		entry := auditEntryJSON{Index: row.Index, Kind: row.Ref.Kind, Removed: row.Bytes == nil, CreatedAt: cybervault.UUIDFromParts(row.Ref.Key, 0).Time()}
+		entry := auditEntryJSON{Index: row.Index, Kind: row.Ref.Kind, Removed: row.Bytes == nil}
+		if row.Ref.Kind != cybervault.AuditGap {
+			created := cybervault.UUIDFromParts(row.Ref.Key, 0).Time()
+			entry.CreatedAt = &created
+		}
 		// What the log says of other workspaces is not this one's business; that
 		// there is an entry every tile shows.
-		if row.Bytes != nil && (row.Workspace == c.workspace() || row.Ref.Kind == cybervault.AuditMissing) {
+		if row.Bytes != nil && (row.Workspace == c.workspace() || row.Workspace.IsZero()) {
 			text := string(row.Bytes)
 			entry.Entry = &text
 		}

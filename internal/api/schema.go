@@ -130,7 +130,7 @@ func scalar(t reflect.Type) schema {
 	case reflect.TypeFor[cybervault.DeliveryStatus]():
 		return enum(cybervault.DeliveryStatuses()...)
 	case reflect.TypeFor[cybervault.AuditKind]():
-		return enum(cybervault.AuditEvent, cybervault.AuditOutcome, cybervault.AuditMissing)
+		return enum(cybervault.AuditEvent, cybervault.AuditOutcome, cybervault.AuditMissing, cybervault.AuditGap)
 	case reflect.TypeFor[cybervault.Scope]():
 		return enum(cybervault.Scopes()...)
 	case reflect.TypeFor[cybervault.Failure]():

@@ -94,7 +94,7 @@ func (l *Log) Run(ctx context.Context) {
 			wait = yield
 		case err != nil && text != said:
 			said = text
-			l.log.Error("the audit log does not grow", slog.Any("error", err))
+			l.log.Error("the audit log does not grow, and the retention removes nothing until it does", slog.Any("error", err))
 		case err == nil && said != "":
 			said = ""
 			l.log.Info("the audit log grows again")
@@ -132,7 +132,7 @@ func (l *Log) Step(ctx context.Context) (more bool, err error) {
 	}
 	at, err := l.resume(ctx, state)
 	if err != nil {
-		return false, fmt.Errorf("nothing is signed any more: %w", hide(err))
+		return false, hide(err)
 	}
 	batch, err := l.store.AuditPending(ctx, state, stepLeaves)
 	if err != nil {
@@ -162,7 +162,7 @@ func (l *Log) Step(ctx context.Context) (more bool, err error) {
 // written to.
 func hide(err error) error {
 	if cybervault.ErrorCode(err) == codeQuicker {
-		return &cybervault.Error{Code: cybervault.CodeInternal, Message: err.Error()}
+		return cybervault.Errorf(cybervault.CodeInternal, "nothing is signed any more: %v", err)
 	}
 	return err
 }

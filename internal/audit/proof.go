@@ -111,7 +111,7 @@ func subject(e *cybervault.AuditEntry) string {
 		return "the event " + e.Event.String()
 	case cybervault.AuditOutcome:
 		return "the delivery " + e.Delivery.String()
-	case cybervault.AuditMissing:
+	case cybervault.AuditMissing, cybervault.AuditGap:
 	}
 	return fmt.Sprintf("row %d", e.Ref.Key)
 }
@@ -196,7 +196,7 @@ func (v *Verified) Words() string {
 		fmt.Fprintf(&b, "The event, %s of %s, has a body with the SHA-256 %x. This is entry %d.\n",
 			e.EventType, e.Timestamp.Format("2006-01-02 15:04:05.000 UTC"), e.BodyDigest, v.Indexes[1])
 	} else {
-		b.WriteString("The event was stored before the log began: nothing is proven of its body.\n")
+		b.WriteString("The log has no entry of the event, which may be older than the log: nothing is proven of its body.\n")
 	}
 	fmt.Fprintf(&b, "Both are under the root of %d entries that %s signed.\n", v.Checkpoint.Tree.N, v.Checkpoint.Origin)
 	if v.Older != nil {

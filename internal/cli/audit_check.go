@@ -28,7 +28,7 @@ func compareBody(env *Env, path string, proven *audit.Verified) error {
 		return err
 	}
 	if proven.Event == nil {
-		return errors.New("the proof says nothing of the event's body: the event was stored before the log began")
+		return errors.New("the proof says nothing of the event's body: the log has no entry of the event")
 	}
 	if sum := sha256.Sum256(b); sum != proven.Event.BodyDigest {
 		return fmt.Errorf("the body in %s is not that of the event %s: its SHA-256 is %x, and the log says %x", clean(path), proven.Event.Event, sum, proven.Event.BodyDigest)
@@ -105,7 +105,7 @@ type logEntry struct {
 	Kind      cybervault.AuditKind `json:"kind"`
 	Entry     *string              `json:"entry"`
 	Removed   bool                 `json:"removed"`
-	CreatedAt time.Time            `json:"created_at"`
+	CreatedAt *time.Time           `json:"created_at"`
 }
 
 func (a *auditCheck) run(ctx context.Context) error {
@@ -188,15 +188,17 @@ func (a *auditCheck) entries(ctx context.Context, tile int64, hashes []tlog.Hash
 			return fmt.Errorf("the server answered with entry %d instead of %d", e.Index, first+int64(i))
 		case e.Removed:
 			a.removed++
-			if !a.keptSince.IsZero() && e.CreatedAt.After(a.keptSince) {
-				a.findf("entry %d (%s): the row of %s is gone, and is younger than the retention", e.Index, e.Kind, moment(&e.CreatedAt))
+			if !a.keptSince.IsZero() && e.CreatedAt != nil && e.CreatedAt.After(a.keptSince) {
+				a.findf("entry %d (%s): the row of %s is gone, and is younger than the retention", e.Index, e.Kind, moment(e.CreatedAt))
 			}
 		case e.Entry == nil:
 			a.others++
 		case tlog.RecordHash([]byte(*e.Entry)) != hashes[i]:
 			a.findf("entry %d: what the store says now was not logged; the row has been changed, or its hash: %s", e.Index, clean(*e.Entry))
 		case e.Kind == cybervault.AuditMissing:
-			a.findf("entry %d: the row of %s was gone before the log read it", e.Index, moment(&e.CreatedAt))
+			a.findf("entry %d: the row of %s was gone before the log read it", e.Index, moment(e.CreatedAt))
+		case e.Kind == cybervault.AuditGap:
+			a.findf("entry %d: the change log was cut off before the audit log had read it; nobody knows what it told of", e.Index)
 		default:
 			a.same++
 		}

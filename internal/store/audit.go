@@ -38,8 +38,6 @@ ON CONFLICT (tile) DO UPDATE SET at = excluded.at, first_event = excluded.first_
 first_delivery = excluded.first_delivery, last_delivery = excluded.last_delivery, refs = excluded.refs`
 )
 
-var errAuditPosition = errors.New("the change log no longer holds the row up to which the audit log was written: the database was changed by hand, or restored in part")
-
 // AuditState is how far the audit log has come.
 func (s *Store) AuditState(ctx context.Context) (cybervault.AuditState, error) {
 	var a cybervault.AuditState
@@ -53,7 +51,9 @@ func (s *Store) AuditState(ctx context.Context) (cybervault.AuditState, error) {
 }
 
 // AuditPending reads what has been committed after a state, about limit entries
-// or more where a single transaction made more, and makes leaves of it.
+// or more where a single transaction made more, and makes leaves of it. Where the
+// change log no longer holds the row up to which the audit log was written, an
+// entry says so, and it goes on with what there is.
 func (s *Store) AuditPending(ctx context.Context, after cybervault.AuditState, limit int) (cybervault.AuditBatch, error) {
 	batch := cybervault.AuditBatch{Transaction: after.Transaction, Mark: after.Mark}
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectChanges+s.dialect.settled+" ORDER BY c.id LIMIT ?"), after.Transaction, int64(auditRows))
@@ -69,10 +69,10 @@ func (s *Store) AuditPending(ctx context.Context, after cybervault.AuditState, l
 			return batch, readError(err)
 		}
 		if read++; read == 1 {
-			if id != after.Transaction || at != after.Mark {
-				return batch, errAuditPosition
+			if id == after.Transaction && at == after.Mark {
+				continue
 			}
-			continue
+			batch.Leaves = append(batch.Leaves, gapAfter(after, at))
 		}
 		err := unpackChanges(packed, func(c changed) bool {
 			if ref, ok := auditRef(c); ok {
@@ -88,12 +88,22 @@ func (s *Store) AuditPending(ctx context.Context, after cybervault.AuditState, l
 	if err := rows.Err(); err != nil {
 		return batch, readError(err)
 	}
-	if read == 0 {
-		return batch, errAuditPosition
-	}
 	batch.More = read == auditRows || len(batch.Leaves) >= limit
 	_ = rows.Close() // before the pool is asked for another connection
+	if read == 0 {
+		last, err := s.LastChange(ctx)
+		if err != nil || last.Transaction == after.Transaction {
+			return batch, err // written meanwhile: the next look finds it
+		}
+		batch.Transaction, batch.Mark = last.Transaction, last.Mark
+		batch.Leaves = append(batch.Leaves, gapAfter(after, last.Mark))
+	}
 	return batch, s.hashLeaves(ctx, batch.Leaves)
+}
+
+// gapAfter says that rows of the change log are gone that nobody has read.
+func gapAfter(state cybervault.AuditState, at int64) cybervault.AuditLeaf {
+	return cybervault.AuditLeaf{Ref: cybervault.AuditRef{Kind: cybervault.AuditGap, Key: state.Transaction}, At: fromMicros(at)}
 }
 
 // auditRef says which entry a change leads to, if it leads to one.
@@ -126,7 +136,7 @@ func (s *Store) hashLeaves(ctx context.Context, leaves []cybervault.AuditLeaf) e
 		}
 		for i := range part {
 			if !made[i] {
-				part[i].Ref.Kind = cybervault.AuditMissing
+				part[i].Ref.Kind = cybervault.AuditMissing // a gap is always made
 				missing := cybervault.AuditEntry{Ref: part[i].Ref}
 				part[i].Hash = cybervault.AuditLeafHash(missing.Append(nil))
 			}
@@ -145,7 +155,7 @@ func (s *Store) auditEntries(ctx context.Context, refs []cybervault.AuditRef, en
 			events = append(events, ref.Key)
 		case cybervault.AuditOutcome:
 			deliveries = append(deliveries, ref.Key)
-		case cybervault.AuditMissing:
+		case cybervault.AuditMissing, cybervault.AuditGap:
 			entry(i, &cybervault.AuditEntry{Ref: ref})
 			continue
 		}
@@ -301,7 +311,7 @@ func spanOf(refs []cybervault.AuditRef, delivery bool) [2]int64 {
 	span := [2]int64{0, -1}
 	for _, ref := range refs {
 		switch {
-		case ref.Delivery != delivery:
+		case ref.Delivery != delivery, ref.Kind == cybervault.AuditGap:
 		case span[1] < 0:
 			span = [2]int64{ref.Key, ref.Key}
 		default:
@@ -320,6 +330,7 @@ const (
 	refOutcome         = 1
 	refMissingEvent    = 2
 	refMissingDelivery = 3
+	refGap             = 4
 )
 
 func packRefs(refs []cybervault.AuditRef) []byte {
@@ -329,6 +340,8 @@ func packRefs(refs []cybervault.AuditRef) []byte {
 	for _, ref := range refs {
 		kind := byte(refEvent)
 		switch {
+		case ref.Kind == cybervault.AuditGap:
+			kind = refGap
 		case ref.Kind == cybervault.AuditMissing && ref.Delivery:
 			kind = refMissingDelivery
 		case ref.Kind == cybervault.AuditMissing:
@@ -352,12 +365,14 @@ func unpackRefs(b []byte) ([]cybervault.AuditRef, error) {
 	var key int64
 	for b = b[1:]; len(b) > 0; {
 		diff, n := binary.Varint(b[1:])
-		if n <= 0 || b[0] > refMissingDelivery || len(refs) == cybervault.AuditTileSize {
+		if n <= 0 || b[0] > refGap || len(refs) == cybervault.AuditTileSize {
 			return nil, errDamagedRefs
 		}
 		key += diff
 		ref := cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key, Delivery: b[0] == refOutcome || b[0] == refMissingDelivery}
 		switch {
+		case b[0] == refGap:
+			ref.Kind = cybervault.AuditGap
 		case b[0] >= refMissingEvent:
 			ref.Kind = cybervault.AuditMissing
 		case b[0] == refOutcome:
@@ -447,7 +462,7 @@ func (s *Store) findRef(ctx context.Context, query string, ref cybervault.AuditR
 			return 0, false, err
 		}
 		for i := range refs {
-			if refs[i].Key == ref.Key && refs[i].Delivery == ref.Delivery {
+			if refs[i].Key == ref.Key && refs[i].Delivery == ref.Delivery && refs[i].Kind != cybervault.AuditGap {
 				return tile*cybervault.AuditTileSize + int64(i), true, nil
 			}
 		}

@@ -216,6 +216,7 @@ func auditTiles(f *fixture) {
 	refs := []cybervault.AuditRef{
 		{Kind: cybervault.AuditEvent, Key: 1 << 60}, {Kind: cybervault.AuditOutcome, Key: 5, Delivery: true},
 		{Kind: cybervault.AuditMissing, Key: 1<<60 + 7}, {Kind: cybervault.AuditMissing, Key: 9, Delivery: true},
+		{Kind: cybervault.AuditGap, Key: 3},
 	}
 	for n := 1; n <= len(refs); n++ {
 		next := state
