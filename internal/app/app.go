@@ -159,7 +159,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
 		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
-		Shared: a.store.Shared(), Peers: a.store.Nodes, Pacer: a.store, Trusted: a.store.Trusted, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
+		Shared: a.store.Shared(), Peers: a.store.Nodes, Pacer: a.store, Trusted: a.store.Trusted, Steady: a.store.Steady, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
 	if a.store.Shared() {

@@ -124,6 +124,9 @@ type Config struct {
 	// Pacer gives out the rate limits among the nodes that share the queue; nil:
 	// each has them to itself.
 	Pacer Pacer
+	// Steady reports whether an attempt for an ordered webhook may begin: one that
+	// does is over before another node can have its line. nil: always.
+	Steady func() bool
 	// Shared says that other nodes may claim out of the same queue.
 	Shared bool
 	// Peers tells how many nodes do at the moment, this one included; nil: 1.

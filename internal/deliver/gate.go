@@ -153,7 +153,8 @@ func (l *lane) bound() int {
 	if l.ordered {
 		n = min(n, orderedWindow)
 	}
-	return l.paced(n)
+	// What one node holds, the others cannot take up when they have nothing to do.
+	return l.paced(max(n/l.d.peers(), min(n, minWindow)))
 }
 
 // paced bounds a number of places by what the rate limit lets through in time.

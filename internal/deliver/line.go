@@ -12,8 +12,9 @@ import (
 // or recorded is ours; but a delivery that waits, for the rate limit or a slot, may
 // be taken from a node that is cut off from the database and is believed to be
 // dead. Where nodes share the queue, the store is therefore asked again before an
-// attempt, unless it has said something within cybervault.LineTrust; and it lets
-// nobody else have what it took away before an attempt begun in that time is over.
+// attempt, unless it has said something within cybervault.LineTrust; a node that has
+// not heard from its place among the others begins none; and the store lets nobody
+// else have what it took away before an attempt begun until then is over.
 
 const (
 	// askPatience is how long the store may take to say whose a lease is.
@@ -25,8 +26,10 @@ const (
 // doubtful reports whether the store must be asked before the next of the line is
 // attempted.
 func (l *lane) doubtful() bool {
-	return l.d.cfg.Shared && time.Since(l.trusted) > cybervault.LineTrust
+	return l.d.cfg.Shared && (time.Since(l.trusted) > cybervault.LineTrust || !l.d.steady())
 }
+
+func (d *Dispatcher) steady() bool { return d.cfg.Steady == nil || d.cfg.Steady() }
 
 // trust notes that the leases in the window were ours at t.
 func (l *lane) trust(t time.Time) {
@@ -45,7 +48,7 @@ func (l *lane) ask(a *cybervault.Assignment) {
 	cancel()
 	l.d.noteQueue(err)
 	switch {
-	case err != nil:
+	case err != nil, held && !l.d.steady():
 		select {
 		case <-time.After(askPause):
 		case <-l.d.ctx.Done():

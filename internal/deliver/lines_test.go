@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +229,32 @@ func TestALineIsAskedForBeforeAnAttempt(t *testing.T) {
 		pass(time.Minute)
 		if n := len(p.net.got(hook.URL)); n != 4 {
 			t.Errorf("%d attempts, want 4", n)
+		}
+	})
+}
+
+// A node that has not heard from its place for a while begins no attempt of a line,
+// whatever was recorded last.
+func TestALineWaitsUntilItsNodeIsSteady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		p := newPairWith(t, func(c *deliver.Config) { c.Steady = func() bool { return !away.Load() } })
+		hook := p.webhook(answering(200, 500*time.Millisecond))
+		p.line(hook, func(s string) { t.Error(s) })
+		for range 5 {
+			p.at(0, hook)
+		}
+		pass(700 * time.Millisecond)
+		away.Store(true)
+		pass(5 * time.Second)
+		if n := len(p.net.got(hook.URL)); n != 2 {
+			t.Errorf("%d attempts, want the two that had begun", n)
+		}
+		away.Store(false)
+		pass(5 * time.Second)
+		if n := p.queue.count(cybervault.DeliveryDelivered); n != 5 {
+			t.Errorf("%d delivered, want 5", n)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"sync/atomic"
 	"time"
+
+	"github.com/cybervault/cybervault"
 )
 
 // On PostgreSQL the time of the queue is the database's: a due time that one node
@@ -138,3 +140,10 @@ func (s *Store) ClockAhead() time.Duration {
 
 // Shared reports whether other nodes may be using the same database.
 func (s *Store) Shared() bool { return s.place != nil }
+
+// Steady reports whether an attempt for an ordered webhook that begins now is over
+// before another node may have what this one claimed, even if the database has
+// just taken it for lost.
+func (s *Store) Steady() bool {
+	return s.place == nil || s.place.silence() < cybervault.LineGrace-cybervault.AttemptTimeout-cybervault.LineTrust
+}

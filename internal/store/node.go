@@ -285,7 +285,7 @@ func (p *place) depart(ctx context.Context) {
 func (p *place) spoke(at time.Time) { p.heard.Store(int64(at.Sub(p.began))) }
 
 // trusted reports whether no other node can have freed this one's leases.
-func (p *place) trusted() bool { return time.Since(p.began)-time.Duration(p.heard.Load()) < nodeTrust }
+func (p *place) trusted() bool { return p.silence() < nodeTrust }
 
 func (p *place) tell() {
 	p.mu.Lock()
@@ -314,6 +314,9 @@ func (p *place) leave() {
 	p.stop()
 	<-p.ended
 }
+
+// silence is how long ago the last word with the database was.
+func (p *place) silence() time.Duration { return time.Since(p.began) - time.Duration(p.heard.Load()) }
 
 // Node is this node's number, for cybervault.NewIDSource.
 func (s *Store) Node() uint8 {
