@@ -42,8 +42,9 @@ func benchLog(b *testing.B) (lines, keys [][]byte) {
 	return lines, keys
 }
 
-// benchServer is a server on SQLite in a directory of its own.
-func benchServer(b *testing.B, set func(*config.Config)) (url string, stop func()) {
+// benchServer is a server on SQLite in a directory of its own, with its rules
+// loaded, that does not run yet.
+func benchServer(b *testing.B, set func(*config.Config)) *App {
 	b.Helper()
 	cfg := config.Default()
 	cfg.Listen, cfg.DataDir, cfg.BootstrapAPIKey = "127.0.0.1:0", b.TempDir(), "a-key-of-the-benchmark"
@@ -57,10 +58,15 @@ func benchServer(b *testing.B, set func(*config.Config)) (url string, stop func(
 	if err := a.pipeline.engine.Warm(); err != nil {
 		b.Fatal(err)
 	}
+	return a
+}
+
+func runServer(b *testing.B, a *App) (stop func()) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	return "http://" + a.Address(), func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			b.Error(err)
@@ -95,12 +101,13 @@ func BenchmarkTelemetry(b *testing.B) {
 		var used time.Duration
 		for range b.N {
 			b.StopTimer()
-			url, stop := benchServer(b, nil)
-			b.StartTimer()
+			a := benchServer(b, nil)
 			began := processorTime(b)
+			b.StartTimer()
+			stop := runServer(b, a)
 			for at := 0; at < len(lines); at += 2000 {
 				body := bytes.Join(lines[at:min(at+2000, len(lines))], []byte("\n"))
-				req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url+"/v1/telemetry?source=nginx", bytes.NewReader(body))
+				req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+a.Address()+"/v1/telemetry?source=nginx", bytes.NewReader(body))
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -126,11 +133,12 @@ func BenchmarkTelemetry(b *testing.B) {
 		for range b.N {
 			b.StopTimer()
 			c := benchTopic(b, lines, keys)
-			began := processorTime(b)
-			_, stop := benchServer(b, func(cfg *config.Config) {
+			a := benchServer(b, func(cfg *config.Config) {
 				cfg.Kafka.Brokers, cfg.Kafka.Topics = c.ListenAddrs(), []config.Topic{{Name: "nginx"}}
 			})
+			began := processorTime(b)
 			b.StartTimer()
+			stop := runServer(b, a)
 			_, err := c.WaitGroupInfo(b.Context(), "cybervault", func(g *kfake.GroupInfo) bool {
 				var sum int64
 				if g != nil {
