@@ -48,7 +48,7 @@ func partedTables() []parted {
 	return []parted{{"events", "id"}, {"deliveries", "id"}, {"attempts", "delivery_id"}}
 }
 
-// partition is the rows of the three tables whose keys are from from to below to.
+// partition is the rows of the three tables with keys of at least from and below to.
 type partition struct {
 	name     string // what follows the table's name and an underscore
 	from, to int64
@@ -243,7 +243,7 @@ func attachPartition(ctx context.Context, tx *sql.Tx, t parted, p partition) err
 	day := fmt.Sprintf("%s >= %d AND %s < %d", t.key, p.from, t.key, p.to)
 	for _, statement := range []string{
 		fmt.Sprintf("CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)", name, t.table),
-		fmt.Sprintf("WITH caught AS (DELETE FROM %s WHERE %s RETURNING *) INSERT INTO %s SELECT * FROM caught", rest, day, name),
+		fmt.Sprintf("WITH caught AS (DELETE FROM %s WHERE %s RETURNING *) INSERT INTO %s TABLE caught", rest, day, name),
 		fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s %s", t.table, name, p.bounds()),
 	} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
@@ -277,10 +277,10 @@ func lockRoom(room, connections, partitions int64) string {
 
 func (s *Store) checkLocks(ctx context.Context) error {
 	var room, connections, count int64
-	err := s.db.QueryRowContext(ctx, `SELECT c.locks * c.connections, c.connections, (SELECT COUNT(*) FROM pg_inherits WHERE inhparent = 'events'::regclass)
-FROM (SELECT current_setting('max_locks_per_transaction')::bigint AS locks, current_setting('max_connections')::bigint AS connections) c`).Scan(&room, &connections, &count)
-	if warning := lockRoom(room, connections, count); warning != "" {
-		s.log.Warn(warning)
+	err := s.db.QueryRowContext(ctx, `SELECT c.connections, c.connections * c.locks, (SELECT COUNT(*) FROM pg_inherits WHERE inhparent = 'events'::regclass)
+FROM (SELECT current_setting('max_locks_per_transaction')::bigint AS locks, current_setting('max_connections')::bigint AS connections) c`).Scan(&connections, &room, &count)
+	if advice := lockRoom(room, connections, count); advice != "" {
+		s.log.Warn("PostgreSQL may run out of room for locks", slog.String("advice", advice))
 	}
 	return err
 }

@@ -102,7 +102,6 @@ func (s *Store) dropOld(ctx context.Context, expiry cybervault.Expiry, swept *cy
 		}
 		if dropped {
 			s.rotation.pruned = false
-			s.log.Info("removed a partition of what is older than the retention", slog.String("partition", p.name), slog.Duration("took", time.Since(began)))
 		}
 		if err := pause(ctx, time.Since(began)); err != nil {
 			return err
@@ -153,15 +152,16 @@ UNION SELECT e.id FROM {events} e WHERE e.id >= {to} - {span} AND e.id + e.deliv
 (SELECT COUNT(*) FROM (SELECT 1 FROM {deliveries} d WHERE d.replay_of <> 0 LIMIT 10000) r)
 FROM (SELECT s.event_id FROM (` + selectSurvivors + `) s LIMIT 10000) s JOIN {events} e ON e.id = s.event_id`
 
-	keepEvents = `INSERT INTO kept_events SELECT e.* FROM {events} e WHERE e.id IN (` + selectSurvivors + `)`
+	// Whole rows, whatever columns they come to have.
+	keepEvents = `INSERT INTO kept_events SELECT (e).* FROM {events} e WHERE e.id IN (` + selectSurvivors + `)`
 	// Besides those of these events, the replays of others, and what was made with
 	// an event at the end of the partition before.
 	keepDeliveries = `INSERT INTO kept_deliveries
-SELECT d.* FROM kept_events e JOIN {deliveries} d ON d.id > e.id AND d.id <= e.id + e.deliveries::bigint * {step} WHERE d.event_id = e.id AND d.replay_of = 0
-UNION ALL SELECT d.* FROM {deliveries} d WHERE d.replay_of <> 0 AND (SELECT e.id FROM events e WHERE e.id = d.event_id) IS NOT NULL
-UNION ALL SELECT d.* FROM {deliveries} d WHERE d.id >= {from} AND d.id < {from} + {span} AND d.event_id < {from} AND d.replay_of = 0
+SELECT (d).* FROM kept_events e JOIN {deliveries} d ON d.id > e.id AND d.id <= e.id + e.deliveries::bigint * {step} WHERE d.event_id = e.id AND d.replay_of = 0
+UNION ALL SELECT (d).* FROM {deliveries} d WHERE d.replay_of <> 0 AND (SELECT e.id FROM events e WHERE e.id = d.event_id) IS NOT NULL
+UNION ALL SELECT (d).* FROM {deliveries} d WHERE d.id >= {from} AND d.id < {from} + {span} AND d.event_id < {from} AND d.replay_of = 0
 AND (SELECT e.id FROM events e WHERE e.id = d.event_id) IS NOT NULL`
-	keepAttempts = `INSERT INTO kept_attempts SELECT a.* FROM kept_deliveries d JOIN {attempts} a ON a.delivery_id = d.id`
+	keepAttempts = `INSERT INTO kept_attempts SELECT (a).* FROM kept_deliveries d JOIN {attempts} a ON a.delivery_id = d.id`
 	keepMarks    = `INSERT INTO webhook_sequence_marks (webhook_id, sequence, delivery_id)
 SELECT webhook_id, sequence, id FROM kept_deliveries WHERE sequence > 0 ON CONFLICT DO NOTHING`
 )
@@ -169,6 +169,7 @@ SELECT webhook_id, sequence, id FROM kept_deliveries WHERE sequence > 0 ON CONFL
 // dropPartition removes what is old of a partition, unless too much of it stays.
 func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64, swept *cybervault.Swept) (dropped bool, err error) {
 	var rows, left [3]int64
+	var locking time.Time
 	err = s.withPartitions(ctx, func(tx *sql.Tx) (err error) {
 		a := ageing(p, deadBefore, s.dialect, tx)
 		if dropped, err = a.there(ctx); err != nil || !dropped {
@@ -180,6 +181,7 @@ func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64
 		if dropped, err = a.fewStay(ctx, rows[0]); err != nil || !dropped {
 			return err
 		}
+		locking = time.Now()
 		if dropped, err = a.audited(ctx); err != nil || !dropped {
 			return err
 		}
@@ -189,6 +191,8 @@ func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64
 	if !dropped || err != nil {
 		return false, err
 	}
+	s.log.Info("removed a partition of what is older than the retention", slog.String("partition", p.name), slog.Int64("events", rows[0]-left[0]),
+		slog.Int64("kept", left[0]), slog.Duration("locked", time.Since(locking)))
 	swept.Events += max(rows[0]-left[0], 0)
 	swept.Deliveries += max(rows[1]-left[1], 0)
 	swept.Attempts += max(rows[2]-left[2], 0)
@@ -287,7 +291,7 @@ func (a *aged) remove(ctx context.Context) (left [3]int64, err error) {
 	if _, err := a.run(ctx, "DROP TABLE {events}, {deliveries}, {attempts}"); err != nil || left[0]+left[1] == 0 {
 		return left, err
 	}
-	_, err = a.run(ctx, keepMarks, "INSERT INTO events_rest SELECT * FROM kept_events",
-		"INSERT INTO deliveries_rest SELECT * FROM kept_deliveries", "INSERT INTO attempts_rest SELECT * FROM kept_attempts")
+	_, err = a.run(ctx, keepMarks, "INSERT INTO events_rest TABLE kept_events",
+		"INSERT INTO deliveries_rest TABLE kept_deliveries", "INSERT INTO attempts_rest TABLE kept_attempts")
 	return left, err
 }
