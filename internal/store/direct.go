@@ -26,6 +26,14 @@ func (s *Store) partitionOf(key int64) partition {
 	return partition{}
 }
 
+// forget takes note that a partition is gone.
+func (s *Store) forget(gone partition) {
+	if known := s.direct.Load(); known != nil {
+		rest := slices.DeleteFunc(slices.Clone(*known), func(p partition) bool { return p == gone })
+		s.direct.CompareAndSwap(known, &rest)
+	}
+}
+
 // eachByKey is transaction.each for a statement that writes one row of a
 // partitioned table, with the row key that the table is partitioned by.
 func (s *Store) eachByKey(tx transaction, table, query string, n int, key func(i int) int64, bind func(i int, args []any) []any, affected func(i int, rows int64)) error {

@@ -424,3 +424,52 @@ func TestPostgresPartitionDroppedByAnotherNode(t *testing.T) {
 		t.Errorf("the default partition has %d attempts, want all 20", n)
 	}
 }
+
+// What is being written to a partition while it is to go is not undone by the
+// copy of what stays.
+func TestPostgresPartitionWrittenToWhileItGoes(t *testing.T) {
+	t.Parallel()
+	cfg := postgresConfig(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	cfg.Now = func() time.Time { return now }
+	x := newSource(t, open(t, cfg))
+	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
+	for range 5 {
+		if err := <-x.record(x.mustPublish()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.mustPublish()
+	conn, err := pgx.Connect(t.Context(), cfg.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	other, err := conn.Begin(t.Context()) // as a node does that names the partition
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), "UPDATE deliveries_20260301 SET status = 2, finished_at = 1 WHERE status = 0"); err != nil {
+		t.Fatal(err)
+	}
+	rotated := make(chan error, 1)
+	go func() {
+		_, err := x.s.Rotate(context.WithoutCancel(t.Context()), cybervault.Expiry{Before: now.Add(24 * time.Hour), DeadLettersBefore: now.Add(24 * time.Hour)})
+		rotated <- err
+	}()
+	until(t, "the rotation waits", func() bool {
+		return inside(t, cfg, "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'") > 0
+	})
+	if err := other.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-rotated; err != nil {
+		t.Fatal(err)
+	}
+	if n := inside(t, cfg, "SELECT COUNT(*) FROM deliveries WHERE status = 0"); n != 0 {
+		t.Error("a delivery is pending again that had ended")
+	}
+	if n := inside(t, cfg, "SELECT COUNT(*) FROM events"); n != 0 {
+		t.Errorf("%d events are left", n)
+	}
+}

@@ -191,6 +191,7 @@ func (s *Store) dropPartition(ctx context.Context, p partition, deadBefore int64
 	if !dropped || err != nil {
 		return false, err
 	}
+	s.forget(p)
 	s.log.Info("removed a partition of what is older than the retention", slog.String("partition", p.name), slog.Int64("events", rows[0]-left[0]),
 		slog.Int64("kept", left[0]), slog.Duration("locked", time.Since(locking)))
 	swept.Events += max(rows[0]-left[0], 0)
@@ -232,9 +233,10 @@ func (a *aged) fewStay(ctx context.Context, events int64) (bool, error) {
 }
 
 // audited waits for whoever is changing the partition, and tells whether the audit
-// log has read all that is to be read of it. From then on everybody waits.
+// log has read all that is to be read of it. From then on everybody waits, also who
+// names the partition.
 func (a *aged) audited(ctx context.Context) (bool, error) {
-	if _, err := a.run(ctx, "LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts IN ACCESS EXCLUSIVE MODE"); err != nil {
+	if _, err := a.run(ctx, "LOCK TABLE ONLY events, ONLY deliveries, ONLY attempts, {events}, {deliveries}, {attempts} IN ACCESS EXCLUSIVE MODE"); err != nil {
 		return false, err
 	}
 	rows, err := a.tx.QueryContext(ctx, a.dialect.rebind(selectUnaudited), int64(auditBehind))
