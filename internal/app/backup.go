@@ -17,8 +17,12 @@ import (
 )
 
 // copyPattern names the directories in which a server copies its database, next
-// to that. They are removed with the backup, or at the next start.
-const copyPattern = ".backup-*"
+// to that, and restorePattern those in which a backup is unpacked. They are removed
+// with the work, or at the next start.
+const (
+	copyPattern    = ".backup-*"
+	restorePattern = ".restore-*"
+)
 
 // backups makes backups of a running server's store for the API.
 type backups struct {
@@ -42,14 +46,16 @@ func (b *backups) Backup(ctx context.Context, ws cybervault.WorkspaceID) (api.Ba
 	return takeCopy(ctx, b.dir, b.now(), b.version, b.fingerprint, nil, b.store.Snapshot)
 }
 
-// removeCopies removes what servers that were killed left behind.
+// removeCopies removes what was left behind by whoever was killed.
 func removeCopies(dir string) {
-	left, err := filepath.Glob(filepath.Join(escapeGlob(dir), copyPattern))
-	if err != nil {
-		return // the pattern is fixed
-	}
-	for _, path := range left {
-		_ = os.RemoveAll(path) // it only costs room
+	for _, pattern := range []string{copyPattern, restorePattern} {
+		left, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+		if err != nil {
+			return // the patterns are fixed
+		}
+		for _, path := range left {
+			_ = os.RemoveAll(path) // it only costs room
+		}
 	}
 }
 

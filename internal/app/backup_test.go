@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -238,17 +239,19 @@ func TestBackupThatIsNotWhatItSays(t *testing.T) {
 func TestServerRemovesWhatAKilledOneLeft(t *testing.T) {
 	t.Parallel()
 	cfg := settingsFor(t)
-	left := filepath.Join(cfg.DataDir, ".backup-123")
-	if err := os.MkdirAll(left, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(left, app.DatabaseFile), []byte("a copy"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{".backup-123", ".restore-456"} {
+		left := filepath.Join(cfg.DataDir, name)
+		if err := os.MkdirAll(left, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(left, app.DatabaseFile), []byte("a copy"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := startAndStop(t, cfg); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(left); err == nil {
-		t.Error("the copy is still there")
+	if left, err := os.ReadDir(cfg.DataDir); err != nil || slices.ContainsFunc(left, os.DirEntry.IsDir) {
+		t.Errorf("the copies are still there: %v, %v", left, err)
 	}
 }

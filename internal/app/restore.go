@@ -50,7 +50,7 @@ func Restore(ctx context.Context, cfg config.Config, r io.Reader, o RestoreOptio
 	if len(there) > 0 && !o.Force {
 		return done, cybervault.Invalid("data", "%s is there already: choose a fresh directory, or give --force, which moves it aside", there[0])
 	}
-	dir, err := os.MkdirTemp(cfg.DataDir, ".restore-*")
+	dir, err := os.MkdirTemp(cfg.DataDir, restorePattern)
 	if err != nil {
 		return done, fmt.Errorf("make room to unpack the backup: %w", err)
 	}

@@ -278,7 +278,7 @@ func TestPausedRestoreSendsNothing(t *testing.T) {
 	t.Parallel()
 	receiver := testenv.NewReceiver(t)
 	receiver.AnswerWith(testenv.Status(http.StatusServiceUnavailable))
-	options := []string{"--allow-destination", "127.0.0.0/8", "--retry-schedule", strings.TrimSuffix(strings.Repeat("1s,", 60), ",")}
+	options := []string{"--allow-destination", "127.0.0.0/8", "--retry-schedule", strings.TrimSuffix(strings.Repeat("5s,", 60), ",")}
 	old := testenv.StartServer(t, testenv.ServerOptions{Args: options})
 	hook := addWebhook(t, old, receiver, "")
 	event := call[struct{ ID string }](t, old, http.StatusAccepted, http.MethodPost, "/v1/events", threat).ID
