@@ -93,8 +93,7 @@ func (w *writer) part(n int64, content []byte) {
 	}
 	w.packed.Reset()
 	if w.deflate == nil {
-		// The fastest: what is in a database is a fifth of its size after that,
-		// and hardly less after more.
+		// The fastest: the server does this beside its work.
 		w.deflate, w.err = gzip.NewWriterLevel(&w.packed, gzip.BestSpeed)
 	} else {
 		w.deflate.Reset(&w.packed)
