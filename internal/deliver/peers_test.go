@@ -55,12 +55,12 @@ func TestABreakerIsOneForAllNodes(t *testing.T) {
 			}
 			pass(time.Second)
 		}
-		pass(opened.Add(250 * time.Second).Sub(time.Now()))
+		pass(time.Until(opened.Add(250 * time.Second)))
 		if made := len(p.net.got(hook.URL)) - before; made != 3 {
 			t.Errorf("%d probes in 250 s, want 3", made)
 		}
 		well.Store(true)
-		pass(opened.Add(520 * time.Second).Sub(time.Now()))
+		pass(time.Until(opened.Add(520 * time.Second)))
 		if n := p.queue.count(cybervault.DeliveryDelivered); n < 10 {
 			t.Errorf("%d delivered after the receiver is well again", n)
 		}

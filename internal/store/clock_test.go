@@ -67,7 +67,7 @@ func TestPostgresClockIsSet(t *testing.T) {
 	mu.Lock()
 	skew = 24 * time.Hour
 	mu.Unlock()
-	until(t, "the node goes by the database's clock again", func() bool { return s.Now().Sub(time.Now()).Abs() < time.Hour })
+	until(t, "the node goes by the database's clock again", func() bool { return time.Until(s.Now()).Abs() < time.Hour })
 }
 
 // leasedUntil publishes a delivery that is claimed at birth.
