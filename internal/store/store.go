@@ -134,6 +134,10 @@ func (s *Store) Close() error {
 // pingPatience is how long the database may take to show that it answers.
 const pingPatience = 3 * time.Second
 
+// refusedLately is for how long a refused publication says that the database is in
+// trouble, unless one is taken.
+const refusedLately = time.Second
+
 // probeRow is the key of a row that belongs to no webhook: Ping writes it.
 const probeRow = 0
 
@@ -152,6 +156,9 @@ ON CONFLICT (webhook_id) DO UPDATE SET last = webhook_sequences.last + 1`, int64
 	})
 	if err != nil {
 		return err
+	}
+	if time.Since(time.Unix(0, s.w.refusedAt.Load())) < refusedLately {
+		return unavailable("the database refuses publications", nil) // a row finds room where an event does not
 	}
 	if err := s.db.PingContext(ctx); err != nil {
 		return unavailable("the database cannot be read", err)

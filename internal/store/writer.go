@@ -84,6 +84,7 @@ type writer struct {
 	refused    atomic.Int64 // publications that a database in trouble did not take
 	full       atomic.Int64 // hand-ins that the queue had no room for
 	waiting    atomic.Int64 // bytes in the queue
+	refusedAt  atomic.Int64 // when a database in trouble last did not take a publication; 0 when it has taken one since
 	snapshot   atomic.Pointer[copying]
 
 	mu     sync.RWMutex // held for reading while an operation is handed in
@@ -373,6 +374,9 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 		w.setback.followed(w.store, now, back)
 		w.commits.Add(1)
 		w.operations.Add(int64(len(group)))
+		if slices.ContainsFunc(group, func(op *operation) bool { return op.publication != nil }) {
+			w.refusedAt.Store(0)
+		}
 		if w.troubled.CompareAndSwap(true, false) {
 			w.store.log.Info("the database takes writes again")
 			changed = true // a commit in doubt may have
@@ -451,6 +455,7 @@ func (w *writer) end(ops []*operation, err error) {
 	for _, op := range ops {
 		if op.publication != nil {
 			w.refused.Add(1)
+			w.refusedAt.Store(time.Now().UnixNano())
 		}
 		op.done(err)
 	}

@@ -140,8 +140,8 @@ func TestNetworkIsSlow(t *testing.T) {
 	for _, fault := range []testenv.Fault{{Latency: 200 * time.Millisecond}, {Bandwidth: 256 << 10}} {
 		proxy.Set(fault)
 		refused := s.refusals.Load()
-		s.waitAcks(5)
-		for _, path := range append(lists, "/readyz") {
+		s.waitAcks(2) // a dozen trips there and back each
+		for _, path := range append([]string{"/readyz"}, lists...) {
 			if a := call(node, http.MethodGet, path, ""); a.status != http.StatusOK {
 				t.Errorf("GET %s under %+v: %d %s %v", path, fault, a.status, a.body, a.err)
 			}
@@ -153,7 +153,8 @@ func TestNetworkIsSlow(t *testing.T) {
 	// A place that is lost is taken again over the slow network too.
 	proxy.Set(testenv.Fault{Latency: 200 * time.Millisecond})
 	proxy.Cut()
-	s.recovers(node)
+	s.wait("a node that is ready again", func() bool { return ready(node) })
+	s.waitAcks(1)
 	proxy.Set(testenv.Fault{})
 	s.recovers(node)
 	s.finish()
@@ -171,12 +172,15 @@ func TestPostgresDiskIsFull(t *testing.T) {
 	// A small event may still find a page with room.
 	large := strings.Replace(event("large"), `"summary":"large"`, `"summary":"`+strings.Repeat("x", 200<<10)+`"`, 1)
 	call(node, http.MethodPost, "/v1/events", large).checkRefusal(t)
-	for _, path := range append(lists, "/healthz") {
+	for _, path := range append([]string{"/healthz"}, lists...) {
 		if a := call(node, http.MethodGet, path, ""); a.status != http.StatusOK {
 			t.Errorf("GET %s with a full disk: %d %s %v", path, a.status, a.body, a.err)
 		}
 	}
-	s.wait("a node that is not ready", func() bool { return !ready(node) })
+	s.wait("a node that is not ready", func() bool {
+		call(node, http.MethodPost, "/v1/events", large)
+		return !ready(node)
+	})
 	pg.Exec("DROP TABLE filler")
 	s.recovers(node)
 	s.finish()
