@@ -196,6 +196,7 @@ func (s *Source) committed(p partition, at kgo.EpochOffset, err error) {
 // revoked is called when partitions go to another member, never while a batch is
 // on its way, unless the store is in trouble.
 func (s *Source) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
+	<-s.ready
 	s.commitThese(ctx, s.let(gone))
 	s.forget(gone)
 }

@@ -46,7 +46,8 @@ const (
 	unpackedBytes       = 128 << 20        // of one batch of a producer's
 	sessionTimeout      = 20 * time.Second // after which a node that is gone loses its partitions
 	rebalanceTimeout    = time.Minute
-	pollWait            = time.Second // after which offsets that could not be committed are tried again
+	pollWait            = time.Second      // after which offsets that could not be committed are tried again
+	metadataAge         = 30 * time.Second // after which new topics and partitions are known
 	leaveTimeout        = 3 * time.Second
 )
 
@@ -72,7 +73,9 @@ type Source struct {
 	log    *slog.Logger
 	meter  *stream.Meter
 	hands  stream.Hands
-	client *kgo.Client
+	opts   []kgo.Opt
+	client *kgo.Client   // of Run
+	ready  chan struct{} // closed once there is a client, which calls back as soon as it is made
 
 	mu     sync.Mutex
 	done   offsets                // on disk and not committed yet
@@ -112,18 +115,18 @@ func New(cfg Config) (*Source, error) {
 		cfg.Unpacked = unpackedBytes
 	}
 	s := &Source{
-		cfg: cfg, log: stream.Discard(cfg.Logger), done: offsets{}, judged: map[position]judgement{}, gone: map[partition]bool{},
+		cfg: cfg, ready: make(chan struct{}), log: stream.Discard(cfg.Logger), done: offsets{}, judged: map[position]judgement{}, gone: map[partition]bool{},
 	}
 	s.meter = stream.NewMeter("kafka", cfg.Logger, time.Now)
 	s.hands = stream.Hands{Engine: cfg.Engine, Patience: cfg.Patience, Meter: s.meter}
 	for topic := range cfg.Topics {
 		s.meter.Count(topic, func(*stream.TopicStats) {})
 	}
-	options, err := s.options()
-	if err != nil {
+	var err error
+	if s.opts, err = s.options(); err != nil {
 		return nil, err
 	}
-	if s.client, err = kgo.NewClient(options...); err != nil {
+	if err := kgo.ValidateOpts(s.opts...); err != nil {
 		return nil, cybervault.Invalid("kafka_brokers", "%v: check the settings of Kafka", err)
 	}
 	return s, nil
@@ -156,6 +159,7 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes), kgo.MaxDecompressBatchBytes(cfg.Unpacked),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(pollWait),
+		kgo.MetadataMaxAge(metadataAge),
 		kgo.DisableClientMetrics(), // brokers need no telemetry of ours
 		kgo.WithHooks(hooks{s.meter}),
 	}
@@ -219,6 +223,12 @@ func (s *Source) Stats() stream.Stats { return s.meter.Stats() }
 // Run joins the group and reads until ctx ends; then it finishes the batch in
 // hand, commits it and leaves the group. It may be called once.
 func (s *Source) Run(ctx context.Context) {
+	var err error
+	if s.client, err = kgo.NewClient(s.opts...); err != nil {
+		s.meter.Failed("start", err) // New has checked the settings: this does not come about
+		return
+	}
+	close(s.ready)
 	lagging, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.watchLag(lagging) })

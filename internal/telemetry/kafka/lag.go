@@ -88,6 +88,7 @@ func (s *Source) ends(ctx context.Context, of offsets) offsets {
 // offset, to be committed with the next round: if the end were looked for again
 // after a crash, what was written meanwhile would be lost.
 func (s *Source) anchor(ctx context.Context, assigned map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	<-s.ready
 	unknown := offsets{}
 	for topic, parts := range assigned {
 		for n, at := range parts {

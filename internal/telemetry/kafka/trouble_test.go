@@ -143,3 +143,29 @@ func TestABatchTooLargeToUnpackIsLeftOut(t *testing.T) {
 		t.Errorf("%d records are counted as unreadable, want the one", got)
 	}
 }
+
+// What is written and not committed is the lag, also while the store is in
+// trouble and nothing is fetched.
+func TestLagIsWhatIsNotCommitted(t *testing.T) {
+	t.Parallel()
+	c, e := cluster(t, 2), newEngine()
+	for i, line := range lines(0, 10) {
+		produce(t, c, fmt.Sprint(i), line)
+	}
+	s, _ := start(t, config(c, e))
+	waitFor(t, "the commit", func() bool { return committed(c) == 10 })
+	e.setTrouble(errors.New("the disk is full"))
+	for i, line := range lines(10, 25) {
+		produce(t, c, fmt.Sprint(i), line)
+	}
+	waitFor(t, "a lag of what came since", func() bool {
+		s.LookAtLag(t.Context())
+		got := s.Stats().Topics[topic]
+		return got.LagKnown && got.Lag == 15
+	})
+	e.setTrouble(nil)
+	waitFor(t, "no lag", func() bool {
+		s.LookAtLag(t.Context())
+		return s.Stats().Topics[topic].Lag == 0
+	})
+}

@@ -194,23 +194,23 @@ func (s *Source) tell(b *batch, receipt stream.Receipt) map[int]bool {
 	return poison
 }
 
-// watchLag notes what the consumer has still to hand out, and what is not
-// acknowledged.
+// watchLag notes, at once and from time to time, what the consumer has still to
+// hand out and what is not acknowledged.
 func (s *Source) watchLag(ctx context.Context, consumer jetstream.Consumer) {
 	ticker := time.NewTicker(lagEvery)
 	defer ticker.Stop()
 	for {
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		info, err := consumer.Info(asking)
+		cancel()
+		if err == nil {
+			lag := int64(info.NumPending) + int64(info.NumAckPending)
+			s.meter.Count(s.cfg.Stream, func(t *stream.TopicStats) { t.Lag, t.LagKnown = lag, true })
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			asking, cancel := context.WithTimeout(ctx, askTimeout)
-			info, err := consumer.Info(asking)
-			cancel()
-			if err == nil {
-				lag := int64(info.NumPending) + int64(info.NumAckPending)
-				s.meter.Count(s.cfg.Stream, func(t *stream.TopicStats) { t.Lag, t.LagKnown = lag, true })
-			}
 		}
 	}
 }

@@ -284,6 +284,7 @@ func TestNothingIsAcknowledgedBeforeItIsOnDisk(t *testing.T) {
 	if n := acknowledged(t, js); n != 0 {
 		t.Fatalf("%d messages are acknowledged while the engine has them", n)
 	}
+	waitFor(t, "the lag", func() bool { got := s.Stats().Topics[streamName]; return got.LagKnown && got.Lag == 5 })
 	close(gate)
 	waitFor(t, "a few tries", func() bool { return s.Stats().Retries > 5 })
 	if n := acknowledged(t, js); n != 0 {
