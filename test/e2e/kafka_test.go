@@ -195,9 +195,10 @@ func leaveForDead(t *testing.T, c *kfake.Cluster) {
 // serveFails starts a server that must refuse to start, and returns what it said.
 func serveFails(t *testing.T, args ...string) string {
 	t.Helper()
+	binary := testenv.Binary(t) // which may have to be built
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, testenv.Binary(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	cmd := exec.CommandContext(ctx, binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); !ended || ctx.Err() != nil {
