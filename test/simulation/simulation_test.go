@@ -252,7 +252,7 @@ func (l *lab) show(t *testing.T) {
 func (l *lab) all(t *testing.T, next func(n uint64) (seed uint64, more bool)) {
 	t.Helper()
 	var sum total
-	began := time.Now()
+	began, told := time.Now(), time.Now()
 	progress := func() { t.Logf("%s, %.1f a second", &sum, float64(sum.seeds)/time.Since(began).Seconds()) }
 	for n := uint64(0); ; n++ {
 		seed, more := next(n)
@@ -265,7 +265,8 @@ func (l *lab) all(t *testing.T, next func(n uint64) (seed uint64, more bool)) {
 			break
 		}
 		sum.add(&out)
-		if (n+1)%1000 == 0 {
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
 			progress()
 		}
 	}
