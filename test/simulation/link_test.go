@@ -43,6 +43,8 @@ const (
 	callStep
 	callLine
 	callAcknowledge
+	callHolds
+	callProbe
 )
 
 var (
@@ -255,16 +257,23 @@ func (l *link) SaveHealth(ctx context.Context, h *cybervault.WebhookHealth) erro
 	return l.call(callHealth, l.hook(h.Webhook), func() error { return l.s.SaveHealth(context.WithoutCancel(ctx), h) })
 }
 
-func (l *link) ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (mine bool, err error) {
-	err = l.call(callHealth, l.hook(h.Webhook), func() error {
-		mine, err = l.s.ClaimProbe(context.WithoutCancel(ctx), h, now, until)
+func (l *link) ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (ours bool, err error) {
+	err = l.call(callProbe, l.hook(h.Webhook), func() error {
+		ours, err = l.s.ClaimProbe(context.WithoutCancel(ctx), h, now, until)
 		return err
 	})
-	return mine && err == nil, err
+	return ours && err == nil, err
 }
 
+// Holds is answered by the ledger where there are several nodes: the store, being
+// SQLite, would say that nobody can have taken anything.
 func (l *link) Holds(ctx context.Context, a *cybervault.Assignment) (held bool, err error) {
-	err = l.call(callRelease, l.delivery(a.Delivery), func() error {
+	err = l.call(callHolds, l.delivery(a.Delivery), func() error {
+		if l.w.plan.nodes > 1 {
+			e := l.w.ledger.deliveries[a.Delivery]
+			held = e.token == a.Lease.Token && e.status == cybervault.DeliveryPending
+			return nil
+		}
 		held, err = l.s.Holds(context.WithoutCancel(ctx), a)
 		return err
 	})

@@ -103,11 +103,8 @@ func (l *link) Webhooks(ctx context.Context) (hooks []*cybervault.Webhook, err e
 	return kept(hooks, err)
 }
 
-func (l *link) WebhooksByKey(ctx context.Context, keys []int64) (hooks []*cybervault.Webhook, err error) {
-	if err := l.do(func() error { hooks, err = l.s.WebhooksByKey(ctx, keys); return err }); err != nil {
-		return nil, err
-	}
-	return hooks, nil
+func (l *link) WebhooksByKey(ctx context.Context, keys []int64) ([]*cybervault.Webhook, error) {
+	return read(l, 0, func() ([]*cybervault.Webhook, error) { return l.s.WebhooksByKey(context.WithoutCancel(ctx), keys) })
 }
 
 func (l *link) SaveWebhook(ctx context.Context, hook *cybervault.Webhook) error {

@@ -256,7 +256,7 @@ func (w *world) startDispatcher(n *node) {
 	n.dispatcher = deliver.New(deliver.Config{
 		Queue: n.link, Webhooks: w.router(), Sender: &network{w, n}, Health: health{w, n}, HealthStore: n.link,
 		DisableAfter: w.plan.disable, BreakerAfter: w.plan.breaker, IDs: n.ids, RetrySchedule: w.schedule, UserAgent: "CyberVault-Webhooks/simulated",
-		Now: n.now, Logger: slog.New(slog.DiscardHandler),
+		Shared: w.plan.nodes > 1, Peers: func() int { return w.plan.nodes }, Now: n.now, Logger: slog.New(slog.DiscardHandler),
 		Chance: func(id cybervault.DeliveryID, attempt int) float64 {
 			w.mu.Lock()
 			defer w.mu.Unlock()
