@@ -41,7 +41,7 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 		r := ops[i].result
 		var due, finished int64
 		if r.Status == cybervault.DeliveryPending {
-			due = micros(r.NextAttemptAt)
+			due = s.w.setback.due(s, r)
 		} else {
 			finished = r.Attempt.StartedAt.Add(r.Attempt.Elapsed).UnixMicro()
 		}

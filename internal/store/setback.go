@@ -3,6 +3,8 @@ package store
 import (
 	"log/slog"
 	"time"
+
+	"github.com/cybervault/cybervault"
 )
 
 // clockStep is what a clock must be set back by to be taken notice of. Less is
@@ -49,4 +51,17 @@ func (c *setback) followed(s *Store, now, back int64) {
 	default:
 		c.latest = max(c.latest, now)
 	}
+}
+
+// due is when a delivery is to be attempted again. An attempt that began later
+// than now was judged by the clock as it was: what waits has been moved already.
+func (c *setback) due(s *Store, r *cybervault.Result) int64 {
+	due := micros(r.NextAttemptAt)
+	if c == nil {
+		return due
+	}
+	if ahead := r.Attempt.StartedAt.UnixMicro() - micros(s.now()); ahead >= clockStep.Microseconds() {
+		due -= ahead
+	}
+	return due
 }

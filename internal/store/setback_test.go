@@ -26,36 +26,44 @@ func TestWhatWaitsMovesWithTheClock(t *testing.T) {
 		return found
 	}
 	waiting, leased := x.mustPublish(), x.mustPublish() // each is leased by the real clock, for an hour that is over in this one
-	if got := claim(1); len(got) != 2 {
-		t.Fatalf("claimed %d of two", len(got))
+	late := x.mustPublish()
+	if got := claim(1); len(got) != 3 {
+		t.Fatalf("claimed %d of three", len(got))
 	}
-	retry := cybervault.Result{
-		Webhook: x.w.ID, Lease: cybervault.Lease{Token: 1}, Status: cybervault.DeliveryPending, NextAttemptAt: cfg.Now().Add(time.Hour),
-		Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](x.ids), Delivery: waiting.Deliveries[0].ID, Number: 1, StartedAt: cfg.Now()},
+	retry := func(pub *cybervault.Publication) *cybervault.Result {
+		return &cybervault.Result{
+			Webhook: x.w.ID, Lease: cybervault.Lease{Token: 1}, Status: cybervault.DeliveryPending, NextAttemptAt: cfg.Now().Add(time.Hour),
+			Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](x.ids), Delivery: pub.Deliveries[0].ID, Number: 1, StartedAt: cfg.Now()},
+		}
 	}
-	done := make(chan error, 1)
-	if err := x.s.Record(&retry, func(err error) { done <- err }); err != nil {
-		t.Fatal(err)
+	record := func(r *cybervault.Result) {
+		t.Helper()
+		done := make(chan error, 1)
+		if err := x.s.Record(r, func(err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	record(retry(waiting))
+	judged := retry(late) // before the step, and recorded after it
 	set(-24 * time.Hour)
 	if got := claim(2); len(got) != 0 {
 		t.Errorf("claimed %v at once", got)
 	}
+	record(judged)
 	set(2 * time.Minute)
 	if got := claim(3); len(got) != 1 || got[0].Delivery != leased.Deliveries[0].ID {
 		t.Errorf("claimed %v two minutes later, want the one whose lease has ended", got)
 	}
 	set(-2 * time.Second) // too little to be taken notice of
 	set(time.Hour)
-	got := claim(4)
-	delivered := false
-	for _, a := range got {
-		delivered = delivered || a.Delivery == waiting.Deliveries[0].ID
+	got := map[cybervault.DeliveryID]bool{}
+	for _, a := range claim(4) {
+		got[a.Delivery] = true
 	}
-	if !delivered {
-		t.Errorf("claimed %v an hour later, want the retry among them", got)
+	if !got[waiting.Deliveries[0].ID] || !got[late.Deliveries[0].ID] {
+		t.Errorf("claimed %v an hour later, want both retries among them", got)
 	}
 }
