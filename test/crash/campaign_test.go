@@ -16,12 +16,16 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cybervault/cybervault/internal/failpoint"
 	"github.com/cybervault/cybervault/test/testenv"
 )
 
 // quickRetries end within the patience of a test, and leave a delivery that meets
 // a fault nearly every time enough attempts to get through.
 const quickRetries = "100ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,200ms,500ms,500ms,1s,1s,1s,1s,1s"
+
+// nowhere is a failpoint that no server comes to.
+const nowhere = failpoint.StopDrained + ":1000000"
 
 // A campaign publishes to a server that is killed under it, again and again,
 // until everything is acknowledged. A seed decides what is decided by chance.
@@ -48,6 +52,9 @@ type campaign struct {
 func newCampaign(t *testing.T, name string, options testenv.ServerOptions) *campaign {
 	t.Helper()
 	c := beginCampaign(t, name)
+	if options.Failpoint == "" {
+		options.Failpoint = nowhere
+	}
 	options.Args = append([]string{"--dev", "--retry-schedule", quickRetries}, options.Args...)
 	c.server = testenv.StartServer(t, options)
 	c.subscribe()

@@ -27,7 +27,7 @@ func TestALostPageIsNoticed(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(seed(t), 3))
 	receiver := testenv.NewPlainReceiver(t)
-	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--dev"}})
+	server := testenv.StartServer(t, testenv.ServerOptions{Failpoint: nowhere, Args: []string{"--dev"}})
 	if status, answer := server.Do(http.MethodPost, "/v1/webhooks", `{"url":"`+receiver.URL+`/hook","events":["*"]}`); status != http.StatusCreated {
 		t.Fatalf("add a webhook: %d %s", status, answer)
 	}

@@ -24,7 +24,9 @@ func Binary(t testing.TB) string {
 }
 
 // FailpointBinary is Binary for a program built with the tag failpoints, which
-// kills itself where its environment says: see internal/failpoint.
+// kills itself where its environment says: see internal/failpoint. It never has
+// the race detector: it is started very often, and seldom ends in a way that
+// could tell of a race.
 func FailpointBinary(t testing.TB) string {
 	t.Helper()
 	path, err := failpointBinary()
@@ -36,11 +38,11 @@ func FailpointBinary(t testing.TB) string {
 
 // Like the cluster, the programs serve the whole test binary.
 var (
-	binary          = sync.OnceValues(func() (string, error) { return build("cybervault") })
-	failpointBinary = sync.OnceValues(func() (string, error) { return build("cybervault-failpoints", "-tags", "failpoints") })
+	binary          = sync.OnceValues(func() (string, error) { return build("cybervault", raceEnabled) })
+	failpointBinary = sync.OnceValues(func() (string, error) { return build("cybervault-failpoints", false, "-tags", "failpoints") })
 )
 
-func build(name string, flags ...string) (string, error) {
+func build(name string, race bool, flags ...string) (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOMOD: %w", err)
@@ -53,7 +55,7 @@ func build(name string, flags ...string) (string, error) {
 		return "", err
 	}
 	args := append([]string{"build"}, flags...)
-	if raceEnabled {
+	if race {
 		name, args = name+"-race", append(args, "-race")
 	}
 	path := filepath.Join(dir, name)
