@@ -63,6 +63,7 @@ type API interface {
 
 // NewLedger begins a ledger; its name says what is tried.
 func NewLedger(t testing.TB, name string) *Ledger {
+	t.Helper()
 	return &Ledger{t: t, name: name, began: time.Now(), acknowledged: map[string]struct{}{}, dead: map[delivery]struct{}{}}
 }
 

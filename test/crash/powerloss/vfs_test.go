@@ -51,7 +51,7 @@ func (r *recorder) holds(path string) bool { return r != nil && filepath.Dir(pat
 // SQLite calls functions, not closures, and has one list of VFSes a process.
 var (
 	hookOnce sync.Once
-	hookErr  error
+	errHook  error
 
 	unixOpen, unixDelete, unixOpenDirectory uintptr
 	hookTLS                                 *libc.TLS
@@ -71,9 +71,9 @@ type file struct {
 
 // watch has everything recorded that SQLite does in a directory, from now on.
 func watch(dir string) (*recorder, error) {
-	hookOnce.Do(func() { hookErr = hook() })
-	if hookErr != nil {
-		return nil, hookErr
+	hookOnce.Do(func() { errHook = hook() })
+	if errHook != nil {
+		return nil, errHook
 	}
 	hookMu.Lock()
 	defer hookMu.Unlock()
