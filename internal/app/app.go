@@ -172,6 +172,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
+	metrics.FollowAudit(auditLog(a.store))
 	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: now, log: log}
 	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)

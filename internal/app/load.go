@@ -86,3 +86,20 @@ func diskAlert(id, status, summary string) *cybervault.PublishRequest {
 	}
 	return &cybervault.PublishRequest{Type: cybervault.EventSystemAlert, Data: data, IdempotencyKey: id + "_" + status}
 }
+
+// auditWait bounds how long a look at the audit log may take.
+const auditWait = 2 * time.Second
+
+// auditLog is how far the audit log has come, for the metrics.
+func auditLog(s *store.Store) func() (observe.Audit, bool) {
+	return func() (observe.Audit, bool) {
+		ctx, cancel := context.WithTimeout(context.Background(), auditWait)
+		defer cancel()
+		state, err := s.AuditState(ctx)
+		if err != nil {
+			return observe.Audit{}, false
+		}
+		behind, err := s.AuditBehind(ctx)
+		return observe.Audit{Entries: state.Size, Behind: behind}, err == nil
+	}
+}
