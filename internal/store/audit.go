@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -23,8 +22,11 @@ import (
 // the entry is made. See docs/decisions/0029.
 
 const (
-	auditLookup = 256 // rows that are looked up at once
-	auditRows   = 64  // of the change log that one look reads
+	auditLookup = 512 // entries that are looked up at once
+	// auditStrangers is how many rows that nobody asked for a scan may meet, besides
+	// as many as were asked for.
+	auditStrangers = 16
+	auditRows      = 64 // of the change log that one look reads
 	// auditBehind bounds how much of the change log a sweep reads to see what is not
 	// in the audit log yet.
 	auditBehind = 2000
@@ -173,49 +175,65 @@ func (s *Store) auditEntries(ctx context.Context, refs []cybervault.AuditRef, en
 }
 
 const (
-	selectAuditEvents   = `SELECT e.id, e.id_rest, e.workspace_id, e.type, e.timestamp, e.test, e.body FROM events e WHERE e.id IN `
+	selectAuditEvents   = `SELECT e.id, e.id_rest, e.workspace_id, e.type, e.timestamp, e.test, e.body FROM events e WHERE e.id `
 	selectAuditOutcomes = `SELECT d.id, d.id_rest, e.id, e.id_rest, d.workspace_id, d.webhook_id, d.sequence, d.status, d.reason, d.attempts, d.last_status, d.last_failure, d.finished_at, d.test
-FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id IN `
+FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id `
 )
 
 func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query+"(?"+strings.Repeat(", ?", len(keys)-1)+")"), keys...)
+	// What was committed together mostly lies side by side, and one scan is cheaper
+	// than a seek for each. Where too much lies between, it is a seek after all.
+	first, last := keys[0].(int64), keys[0].(int64)
+	for _, key := range keys {
+		first, last = min(first, key.(int64)), max(last, key.(int64))
+	}
+	most := 2*len(keys) + auditStrangers
+	n, err := s.auditQuery(ctx, query+"BETWEEN ? AND ? LIMIT ?", []any{first, last, int64(most)}, scan, found)
+	if err == nil && n == most {
+		_, err = s.auditQuery(ctx, query+"IN (?"+strings.Repeat(", ?", len(keys)-1)+")", keys, scan, found)
+	}
+	return err
+}
+
+// auditQuery tells found what a query finds, and returns how many rows that were.
+func (s *Store) auditQuery(ctx context.Context, query string, args []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) (int, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), args...)
 	if err != nil {
-		return readError(err)
+		return 0, readError(err)
 	}
 	defer func() { _ = rows.Close() }()
-	entries := make([]cybervault.AuditEntry, 0, len(keys))
+	var entries []cybervault.AuditEntry
 	for rows.Next() {
 		var e cybervault.AuditEntry
 		if err := scan(rows, &e); err != nil {
-			return readError(err)
+			return 0, readError(err)
 		}
 		entries = append(entries, e)
 	}
 	if err := rows.Err(); err != nil {
-		return readError(err)
+		return 0, readError(err)
 	}
 	_ = rows.Close() // before the pool is asked for another connection
 	for i := range entries {
 		e := &entries[i]
 		ws, err := s.restOf(ctx, "workspaces", e.Workspace.Key())
 		if err != nil {
-			return err
+			return 0, err
 		}
 		e.Workspace.UUID = cybervault.UUIDFromParts(e.Workspace.Key(), ws)
 		if e.Ref.Delivery {
 			webhook, err := s.restOf(ctx, "webhooks", e.Webhook.Key())
 			if err != nil {
-				return err
+				return 0, err
 			}
 			e.Webhook.UUID = cybervault.UUIDFromParts(e.Webhook.Key(), webhook)
 		}
 		found(e)
 	}
-	return nil
+	return len(entries), nil
 }
 
 // restOf is the random rest of the id of a webhook or a workspace, of which there
@@ -305,83 +323,6 @@ func (s *Store) AppendAudit(ctx context.Context, step cybervault.AuditStep) erro
 const tileLevelShift = 56
 
 func tileKey(level int, index int64) int64 { return int64(level)<<tileLevelShift | index }
-
-// spanOf is between which row keys the refs to events, or to deliveries, lie.
-func spanOf(refs []cybervault.AuditRef, delivery bool) [2]int64 {
-	span := [2]int64{0, -1}
-	for _, ref := range refs {
-		switch {
-		case ref.Delivery != delivery, ref.Kind == cybervault.AuditGap:
-		case span[1] < 0:
-			span = [2]int64{ref.Key, ref.Key}
-		default:
-			span = [2]int64{min(span[0], ref.Key), max(span[1], ref.Key)}
-		}
-	}
-	return span
-}
-
-// How refs are packed: a format byte, then for each its kind and the difference
-// of its row key to the one before as a varint.
-const refsFormat = 1
-
-const (
-	refEvent           = 0
-	refOutcome         = 1
-	refMissingEvent    = 2
-	refMissingDelivery = 3
-	refGap             = 4
-)
-
-func packRefs(refs []cybervault.AuditRef) []byte {
-	b := make([]byte, 1, 1+6*len(refs))
-	b[0] = refsFormat
-	var last int64
-	for _, ref := range refs {
-		kind := byte(refEvent)
-		switch {
-		case ref.Kind == cybervault.AuditGap:
-			kind = refGap
-		case ref.Kind == cybervault.AuditMissing && ref.Delivery:
-			kind = refMissingDelivery
-		case ref.Kind == cybervault.AuditMissing:
-			kind = refMissingEvent
-		case ref.Delivery:
-			kind = refOutcome
-		}
-		b = binary.AppendVarint(append(b, kind), ref.Key-last)
-		last = ref.Key
-	}
-	return b
-}
-
-var errDamagedRefs = errors.New("a row of audit_refs is damaged or of an unknown format")
-
-func unpackRefs(b []byte) ([]cybervault.AuditRef, error) {
-	if len(b) == 0 || b[0] != refsFormat {
-		return nil, errDamagedRefs
-	}
-	var refs []cybervault.AuditRef
-	var key int64
-	for b = b[1:]; len(b) > 0; {
-		diff, n := binary.Varint(b[1:])
-		if n <= 0 || b[0] > refGap || len(refs) == cybervault.AuditTileSize {
-			return nil, errDamagedRefs
-		}
-		key += diff
-		ref := cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key, Delivery: b[0] == refOutcome || b[0] == refMissingDelivery}
-		switch {
-		case b[0] == refGap:
-			ref.Kind = cybervault.AuditGap
-		case b[0] >= refMissingEvent:
-			ref.Kind = cybervault.AuditMissing
-		case b[0] == refOutcome:
-			ref.Kind = cybervault.AuditOutcome
-		}
-		refs, b = append(refs, ref), b[1+n:]
-	}
-	return refs, nil
-}
 
 // AuditTile is the hashes of a tile as far as it is filled. CodeNotFound where
 // there is none.

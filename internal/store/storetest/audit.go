@@ -23,6 +23,7 @@ func auditCases() map[string]func(*fixture) {
 		"audit/found again":                       auditFind,
 		"audit/the change log waits":              auditHoldsChanges,
 		"audit/the retention waits":               auditHoldsEvents,
+		"audit/what lies far apart":               auditFar,
 		"audit/a row that is gone":                auditMissing,
 	}
 }
@@ -134,6 +135,22 @@ func auditEntries(f *fixture) {
 			f.Errorf("read and written again: %s of %+v, want %+v", got, parsed.Ref, log.leaves[i].Ref)
 		}
 	}
+}
+
+// Deliveries that end together, with many between them that do not.
+func auditFar(f *fixture) {
+	f.audit()
+	w := f.webhook()
+	pubs := make([]*cybervault.Publication, 100)
+	for i := range pubs {
+		pubs[i] = f.publication(event{}, f.leased(w))
+	}
+	f.publish(pubs...)
+	f.audit()
+	first, last := pubs[0], pubs[len(pubs)-1]
+	f.must(f.record(f.result(&last.Deliveries[0], 1, cybervault.DeliveryDelivered)))
+	f.must(f.record(f.result(&first.Deliveries[0], 1, cybervault.DeliveryDelivered)))
+	f.wantLogged(f.audit(), "outcome 1.0, outcome 0.0", first, last)
 }
 
 func auditRace(f *fixture) {
