@@ -130,6 +130,9 @@ func TestProofsOfALogThatGrows(t *testing.T) {
 		t.Fatalf("the log has %d entries of %d deliveries", newest.Tree.N, len(ids))
 	}
 	for i, id := range ids {
+		if i%7 > 0 && i < len(ids)-20 {
+			continue // each takes as long as a tile's entries
+		}
 		older := kept[i%len(kept)]
 		proof, err := l.log.Prove(t.Context(), l.ws, id, older.Tree.N)
 		l.must(err)

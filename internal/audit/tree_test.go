@@ -79,7 +79,7 @@ func TestRootsOfTheStandardsVectors(t *testing.T) {
 // leaves, and that it extends smaller ones.
 func TestTreesOfEverySize(t *testing.T) {
 	t.Parallel()
-	const most = 700 // more than two tiles
+	const most = 530 // more than two tiles
 	leaves := make([]tlog.Hash, most)
 	roots := make([]tlog.Hash, most+1)
 	roots[0] = naive(nil)
@@ -98,7 +98,7 @@ func TestTreesOfEverySize(t *testing.T) {
 			t.Fatalf("the root over %d leaves is %v, read again %v, want %v", n, tree.Root(), again.Root(), roots[n])
 		}
 		reader := hashReader(t.Context(), tiles, tlog.Tree{N: n, Hash: roots[n]})
-		for _, at := range []int64{0, n / 3, n / 2, n - 1} {
+		for _, at := range []int64{n / 3, n - 1} {
 			path, err := tlog.ProveRecord(n, at, reader)
 			if err != nil || tlog.CheckRecord(path, n, roots[n], at, leaves[at]) != nil {
 				t.Fatalf("leaf %d of %d: %v", at, n, err)
