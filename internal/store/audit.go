@@ -174,13 +174,16 @@ func (s *Store) auditEntries(ctx context.Context, refs []cybervault.AuditRef, en
 	return s.auditRowsOf(ctx, selectAuditOutcomes, deliveries, scanAuditOutcome, found)
 }
 
+// auditIn is for as many keys as are looked up at once.
+var auditIn = "IN (?" + strings.Repeat(", ?", auditLookup-1) + ")"
+
 const (
 	selectAuditEvents   = `SELECT e.id, e.id_rest, e.workspace_id, e.type, e.timestamp, e.test, e.body FROM events e WHERE e.id `
 	selectAuditOutcomes = `SELECT d.id, d.id_rest, e.id, e.id_rest, d.workspace_id, d.webhook_id, d.sequence, d.status, d.reason, d.attempts, d.last_status, d.last_failure, d.finished_at, d.test
 FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id `
 )
 
-func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) error {
+func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan func([]any, *cybervault.AuditEntry), found func(*cybervault.AuditEntry)) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -193,30 +196,24 @@ func (s *Store) auditRowsOf(ctx context.Context, query string, keys []any, scan 
 	most := 2*len(keys) + auditStrangers
 	n, err := s.auditQuery(ctx, query+"BETWEEN ? AND ? LIMIT ?", []any{first, last, int64(most)}, scan, found)
 	if err == nil && n == most {
-		_, err = s.auditQuery(ctx, query+"IN (?"+strings.Repeat(", ?", len(keys)-1)+")", keys, scan, found)
+		for len(keys) < auditLookup { // so that this is one statement, whatever is asked for
+			keys = append(keys, keys[0])
+		}
+		_, err = s.auditQuery(ctx, query+auditIn, keys, scan, found)
 	}
 	return err
 }
 
 // auditQuery tells found what a query finds, and returns how many rows that were.
-func (s *Store) auditQuery(ctx context.Context, query string, args []any, scan func(*sql.Rows, *cybervault.AuditEntry) error, found func(*cybervault.AuditEntry)) (int, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(query), args...)
+func (s *Store) auditQuery(ctx context.Context, query string, args []any, scan func([]any, *cybervault.AuditEntry), found func(*cybervault.AuditEntry)) (int, error) {
+	var entries []cybervault.AuditEntry
+	err := s.readRows(ctx, query, args, func(row []any) {
+		entries = append(entries, cybervault.AuditEntry{})
+		scan(row, &entries[len(entries)-1])
+	})
 	if err != nil {
 		return 0, readError(err)
 	}
-	defer func() { _ = rows.Close() }()
-	var entries []cybervault.AuditEntry
-	for rows.Next() {
-		var e cybervault.AuditEntry
-		if err := scan(rows, &e); err != nil {
-			return 0, readError(err)
-		}
-		entries = append(entries, e)
-	}
-	if err := rows.Err(); err != nil {
-		return 0, readError(err)
-	}
-	_ = rows.Close() // before the pool is asked for another connection
 	for i := range entries {
 		e := &entries[i]
 		ws, err := s.restOf(ctx, "workspaces", e.Workspace.Key())
@@ -260,29 +257,20 @@ func (s *Store) restOf(ctx context.Context, table string, key int64) (int64, err
 	return rest, nil
 }
 
-func scanAuditEvent(rows *sql.Rows, e *cybervault.AuditEntry) error {
-	var key, rest, ws, timestamp, test int64
-	var body sql.RawBytes
-	if err := rows.Scan(&key, &rest, &ws, &e.EventType, &timestamp, &test, &body); err != nil {
-		return err
-	}
+func scanAuditEvent(row []any, e *cybervault.AuditEntry) {
+	key := asInt(row[0])
 	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditEvent, Key: key}
-	e.Event, e.Workspace = cybervault.MakeID[cybervault.EventID](key, rest), cybervault.MakeID[cybervault.WorkspaceID](ws, 0)
-	e.Timestamp, e.Test, e.BodyDigest = fromMicros(timestamp), test != 0, sha256.Sum256(body)
-	return nil
+	e.Event, e.Workspace = cybervault.MakeID[cybervault.EventID](key, asInt(row[1])), cybervault.MakeID[cybervault.WorkspaceID](asInt(row[2]), 0)
+	e.EventType, e.Timestamp, e.Test, e.BodyDigest = asString(row[3]), fromMicros(asInt(row[4])), asInt(row[5]) != 0, sha256.Sum256(asBytes(row[6]))
 }
 
-func scanAuditOutcome(rows *sql.Rows, e *cybervault.AuditEntry) error {
-	var key, rest, event, eventRest, ws, webhook, status, finished, test int64
-	if err := rows.Scan(&key, &rest, &event, &eventRest, &ws, &webhook, &e.Sequence, &status, &e.Reason,
-		&e.Attempts, &e.LastStatus, &e.LastFailure, &finished, &test); err != nil {
-		return err
-	}
+func scanAuditOutcome(row []any, e *cybervault.AuditEntry) {
+	key := asInt(row[0])
 	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: key, Delivery: true}
-	e.Delivery, e.Event = cybervault.MakeID[cybervault.DeliveryID](key, rest), cybervault.MakeID[cybervault.EventID](event, eventRest)
-	e.Webhook, e.Workspace = cybervault.MakeID[cybervault.WebhookID](webhook, 0), cybervault.MakeID[cybervault.WorkspaceID](ws, 0)
-	e.Status, e.FinishedAt, e.Test = statusOf(status), fromMicros(finished), test != 0
-	return nil
+	e.Delivery, e.Event = cybervault.MakeID[cybervault.DeliveryID](key, asInt(row[1])), cybervault.MakeID[cybervault.EventID](asInt(row[2]), asInt(row[3]))
+	e.Workspace, e.Webhook = cybervault.MakeID[cybervault.WorkspaceID](asInt(row[4]), 0), cybervault.MakeID[cybervault.WebhookID](asInt(row[5]), 0)
+	e.Sequence, e.Status, e.Reason, e.Attempts = asInt(row[6]), statusOf(asInt(row[7])), asString(row[8]), int(asInt(row[9]))
+	e.LastStatus, e.LastFailure, e.FinishedAt, e.Test = int(asInt(row[10])), cybervault.Failure(asString(row[11])), fromMicros(asInt(row[12])), asInt(row[13]) != 0
 }
 
 // AuditBehind is how many transactions the audit log has yet to read, those that

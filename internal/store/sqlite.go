@@ -73,6 +73,11 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	reading, err := openSQLiteSession(path, []string{"query_only(1)", "cache_size(-4096)"})
+	if err != nil {
+		return err
+	}
+	s.auditSession = reading.(*sqliteSession)
 	// No other server can have the file open, so every lease in it is dead.
 	return s.w.do(ctx, func(tx transaction) error {
 		return exec(tx, freeLeases, micros(s.now()))

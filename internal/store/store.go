@@ -68,6 +68,9 @@ type Store struct {
 	place    *place // among the nodes that share a PostgreSQL database; nil on SQLite
 	stale    atomic.Int64
 	disk     *diskGuard // nil on PostgreSQL
+
+	auditLock    sync.Mutex
+	auditSession *sqliteSession // what the audit log reads by; nil on PostgreSQL
 	// overviewRows bounds how many rows of a table an overview counts.
 	overviewRows int64
 	patience     time.Duration // with a page of a list: readPatience
@@ -104,6 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		if s.clock != nil {
 			s.clock.leave()
 		}
+		s.closeAudit()
 		if s.db != nil {
 			_ = s.db.Close()
 		}
@@ -123,6 +127,7 @@ func (s *Store) Close() error {
 	if s.clock != nil {
 		s.clock.leave()
 	}
+	s.closeAudit()
 	err := s.db.Close()
 	s.unlock()
 	if err != nil {
