@@ -312,6 +312,9 @@ func (l *ledger) handedOut(id cybervault.WebhookID, line []*cybervault.Assignmen
 			l.w.fail(0, "webhook %d was handed %+v, which is %+v", l.hooks[id].n, a, e)
 			return
 		}
+		if e.token != 0 && e.until.Truncate(time.Microsecond).After(l.w.storeNow()) {
+			l.w.fail(e.n, "was handed out by a poll while %s has a lease", e.holder)
+		}
 		last = a.Sequence
 	}
 	for _, e := range l.hooks[id].entries {

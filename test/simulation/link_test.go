@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -59,9 +60,10 @@ func (l *link) call(kind, subject uint64, fn func() error) error {
 	l.calls[key]++
 	n := l.calls[key]
 	l.mu.Unlock()
-	l.w.mu.Lock()
-	l.w.trace.add(0, "%s calls %d about %d, time %d", l.node, kind, subject, n)
-	l.w.mu.Unlock()
+	if !l.w.countCall(fmt.Sprintf("%s calls %d about %d, time %d", l.node, kind, subject, n)) {
+		<-time.After(time.Second)
+		return errKilled
+	}
 	r := l.w.plan.seed.rand(ofLink, uint64(l.node.incarnation), kind, subject, n)
 	if !l.pass(l.delay(r.Uint64())) {
 		return errKilled
@@ -74,6 +76,21 @@ func (l *link) call(kind, subject uint64, fn func() error) error {
 		return errKilled
 	}
 	return nil
+}
+
+// mostCalls is several times what the longest runs need. Whoever makes more goes
+// round in circles.
+const mostCalls = 60_000
+
+// countCall notes a call, and reports false once there were too many.
+func (w *world) countCall(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trace.add(0, "%s", text)
+	if w.calls++; w.calls == mostCalls {
+		w.fail(0, "does not come to rest: %d calls to the store", w.calls)
+	}
+	return w.calls < mostCalls
 }
 
 func (l *link) do(fn func() error) error {

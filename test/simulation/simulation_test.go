@@ -42,6 +42,7 @@ type outcome struct {
 	events     int
 	deliveries int
 	requests   int
+	calls      int // to the store
 	simulated  time.Duration
 }
 
@@ -57,11 +58,12 @@ func (s *total) add(out *outcome) {
 	s.events += out.events
 	s.deliveries += out.deliveries
 	s.requests += out.requests
+	s.calls = max(s.calls, out.calls)
 	s.simulated += out.simulated
 }
 
 func (s *total) String() string {
-	return fmt.Sprintf("%d seeds: %d events, %d deliveries, %d requests in %s of simulated time", s.seeds, s.events, s.deliveries, s.requests, s.simulated.Round(time.Hour))
+	return fmt.Sprintf("%d seeds: %d events, %d deliveries, %d requests in %s of simulated time, at most %d calls to the store", s.seeds, s.events, s.deliveries, s.requests, s.simulated.Round(time.Hour), s.calls)
 }
 
 // lab runs seeds, each on a database of its own.
@@ -128,7 +130,7 @@ func live(t *testing.T, p *plan, path string) outcome {
 		w.heal()
 	}
 	w.end()
-	out := outcome{sum: w.trace.total(), failure: w.failure, trace: w.trace, events: len(w.ledger.events), deliveries: len(w.ledger.all), simulated: time.Since(began)}
+	out := outcome{sum: w.trace.total(), failure: w.failure, trace: w.trace, events: len(w.ledger.events), deliveries: len(w.ledger.all), calls: w.calls, simulated: time.Since(began)}
 	for _, e := range w.ledger.all {
 		out.requests += e.requests
 	}

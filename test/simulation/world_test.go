@@ -43,6 +43,7 @@ type world struct {
 	front  *node   // has the router
 	nodes  []*node // have dispatchers; in a world of one node, the front
 	nodesN int
+	calls  int // to the store
 	events int // numbers given out
 	seen   cybervault.ChangePosition
 }
