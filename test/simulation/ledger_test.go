@@ -21,7 +21,7 @@ type ledger struct {
 	deliveries map[cybervault.DeliveryID]*entry
 	all        []*entry // in the order of commit
 	replays    map[cybervault.ReplayID]*replay
-	acked      int // publishes that were answered
+	answers    map[string]*event // what was answered last, by idempotency key
 }
 
 // hook is a webhook, as it was at each time.
@@ -104,6 +104,7 @@ func newLedger(w *world) *ledger {
 	return &ledger{
 		w: w, hooks: map[cybervault.WebhookID]*hook{}, events: map[cybervault.EventID]*event{}, keys: map[string]*event{},
 		deliveries: map[cybervault.DeliveryID]*entry{}, replays: map[cybervault.ReplayID]*replay{},
+		answers: map[string]*event{},
 	}
 }
 

@@ -16,7 +16,10 @@ func (l *ledger) answered(req *cybervault.PublishRequest, r cybervault.PublishRe
 		l.w.fail(0, "event %d was answered as %s and is not stored", numberIn(*req), r.ID)
 		return
 	}
-	l.acked++
+	if before := l.answers[req.IdempotencyKey]; req.IdempotencyKey != "" && before != nil && before != ev && !before.removed {
+		l.w.fail(0, "key %q was answered as %s, and before as %s", req.IdempotencyKey, ev.id, before.id)
+	}
+	l.answers[req.IdempotencyKey] = ev
 	born := 0
 	for _, e := range ev.made {
 		if e.status != cybervault.DeliverySkipped && e.replayOf == nil {
