@@ -199,7 +199,7 @@ func (p *place) keep(ctx context.Context) {
 				said = true
 				p.log.Warn("the database does not answer; trying again", slog.Any("error", err))
 			}
-			pause(ctx, nodeLook)
+			_ = pause(ctx, nodeLook)
 		}
 	}
 	p.depart(context.WithoutCancel(ctx))

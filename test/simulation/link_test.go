@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -230,7 +231,7 @@ func (l *link) Record(r *cybervault.Result, done func(error)) error {
 				l.w.ledger.recorded(l.node, e, r, err)
 				return err
 			})
-			if err == errTrouble && l.pass(250*time.Millisecond) {
+			if errors.Is(err, errTrouble) && l.pass(250*time.Millisecond) {
 				continue
 			}
 			done(err)

@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 )
@@ -58,8 +59,8 @@ func (t *trace) about(delivery, most int) string {
 		}
 	}
 	var b strings.Builder
-	for i := len(lines) - 1; i >= 0; i-- {
-		b.WriteString(lines[i] + "\n")
+	for _, line := range slices.Backward(lines) {
+		b.WriteString(line + "\n")
 	}
 	return b.String()
 }

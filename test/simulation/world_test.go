@@ -21,7 +21,7 @@ import (
 // that is one instant.
 type world struct {
 	t         *testing.T
-	ctx       context.Context //nolint:containedctx // of the run
+	ctx       context.Context
 	plan      *plan
 	path      string
 	workspace cybervault.WorkspaceID
@@ -51,7 +51,6 @@ type world struct {
 // failure is the first thing that must not have happened.
 type failure struct {
 	delivery int
-	step     int
 	text     string
 }
 
