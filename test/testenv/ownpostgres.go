@@ -329,10 +329,9 @@ func (s *PostgresServer) FillDisk() {
 	s.t.Helper()
 	s.Exec("CREATE TABLE filler (text text)")
 	// Ever smaller pieces, since one that does not fit is taken back.
-	for rows := 16 << 10; rows > 0; rows /= 2 {
-		insert := fmt.Sprintf("INSERT INTO filler SELECT repeat('x', 900) FROM generate_series(1, %d)", rows)
-		for fits := true; fits; {
-			fits = execAt(s.URL(), insert) == nil
+	for rows := 16 << 10; rows > 0; {
+		if execAt(s.URL(), fmt.Sprintf("INSERT INTO filler SELECT repeat('x', 900) FROM generate_series(1, %d)", rows)) != nil {
+			rows /= 2
 		}
 	}
 }
