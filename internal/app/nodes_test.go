@@ -41,6 +41,10 @@ func (l *changeLog) Grown(context.Context) (int64, error) {
 	return l.grown, nil
 }
 
+func (l *changeLog) grows() { l.mu.Lock(); defer l.mu.Unlock(); l.grown++ }
+
+func (l *changeLog) failsTwice() { l.mu.Lock(); defer l.mu.Unlock(); l.fails = 2 }
+
 func (l *changeLog) add(c cybervault.SettingChanges) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,16 +55,21 @@ func TestFollower(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := &changeLog{}
+		var mu sync.Mutex
 		var heard []string
 		var broken error
-		note := func(what string) { heard = append(heard, what) }
+		note := func(what string) { mu.Lock(); defer mu.Unlock(); heard = append(heard, what) }
+		breaks := func(err error) { mu.Lock(); defer mu.Unlock(); broken = err }
 		f := &follower{
 			log: log, news: make(chan struct{}, 1), logger: slog.New(slog.DiscardHandler),
 			webhooks: func(_ context.Context, keys map[int64]bool) error {
-				if broken == nil && keys[7] {
+				mu.Lock()
+				err := broken
+				mu.Unlock()
+				if err == nil && keys[7] {
 					note("webhook 7")
 				}
-				return broken
+				return err
 			},
 			all:   func(context.Context) error { note("all webhooks"); return nil },
 			types: func(context.Context) error { note("event types"); return nil }, forget: func() { note("keys") }, changed: func() { note("changed") },
@@ -72,6 +81,8 @@ func TestFollower(t *testing.T) {
 			t.Helper()
 			f.signal()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(heard) != len(want) {
 				t.Fatalf("%s: heard %v, want %v", what, heard, want)
 			}
@@ -90,22 +101,31 @@ func TestFollower(t *testing.T) {
 		wants("the rest", "event types", "keys", "changed")
 		log.add(cybervault.SettingChanges{Last: 9000, All: true})
 		wants("too much", "event types", "all webhooks", "keys", "changed")
-		log.grown = 1
+		log.grows()
 		wants("a commit", "changed")
 
 		// What fails is heard again, without anybody's word.
-		broken = errors.New("cannot be read")
-		log.fails = 2
+		breaks(errors.New("cannot be read"))
+		log.failsTwice()
 		log.add(cybervault.SettingChanges{Last: 9001, Webhooks: map[int64]bool{7: true}})
 		f.signal()
 		synctest.Wait()
-		if len(heard) != 0 {
-			t.Fatalf("heard %v of what could not be read", heard)
+		wantsNothing := func() {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(heard) != 0 {
+				t.Fatalf("heard %v of what could not be read", heard)
+			}
 		}
+		wantsNothing()
 		rest(t.Context(), 10*followPause)
-		broken = nil
+		wantsNothing()
+		breaks(nil)
 		rest(t.Context(), followPause)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if len(heard) != 2 || heard[0] != "webhook 7" {
 			t.Fatalf("after the trouble: %v", heard)
 		}

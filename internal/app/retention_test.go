@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,15 +160,15 @@ func TestRetentionRotates(t *testing.T) {
 			}
 			return cybervault.Swept{Events: 100, Deliveries: 10, Attempts: 20}, nil
 		}}
-		var events int64
-		r := &retention{store: store, keep: time.Hour, mine: func() bool { return true }, now: time.Now, removed: func(e, _, _ int64) { events += e }, log: slog.New(slog.DiscardHandler)}
+		var events atomic.Int64
+		r := &retention{store: store, keep: time.Hour, mine: func() bool { return true }, now: time.Now, removed: func(e, _, _ int64) { events.Add(e) }, log: slog.New(slog.DiscardHandler)}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		began := time.Now()
 		go func() { defer close(ended); r.run(ctx) }()
 		synctest.Wait()
-		if n := store.count(); n != 0 || events != 1000 {
-			t.Errorf("%d steps of a sweep after a rotation that failed, %d events counted", n, events)
+		if n := store.count(); n != 0 || events.Load() != 1000 {
+			t.Errorf("%d steps of a sweep after a rotation that failed, %d events counted", n, events.Load())
 		}
 		<-time.After(sweepEvery + time.Second)
 		synctest.Wait()
@@ -176,8 +177,8 @@ func TestRetentionRotates(t *testing.T) {
 		if len(store.rotations) != 2 || !store.rotations[0].Before.Equal(began.Add(-time.Hour)) {
 			t.Errorf("rotated with %+v", store.rotations)
 		}
-		if store.calls == 0 || events != 1101 {
-			t.Errorf("%d steps, %d events counted", store.calls, events)
+		if store.calls == 0 || events.Load() != 1101 {
+			t.Errorf("%d steps, %d events counted", store.calls, events.Load())
 		}
 	})
 }
