@@ -146,17 +146,17 @@ func (l *ledger) checkAtOnce(n *node, h *hook) {
 	}
 }
 
-func (l *ledger) attemptEnds(n *node, e *entry, number int, x cybervault.Exchange, answered bool) {
+func (l *ledger) attemptEnds(n *node, e *entry, began time.Time, x cybervault.Exchange, answered bool) {
 	for i := range e.running {
-		if r := &e.running[i]; r.node == n && r.number == number && !r.ended {
+		if r := &e.running[i]; r.node == n && r.begun.Equal(began) && !r.ended {
 			r.ended, r.answer = true, x
+			l.w.trace.add(e.n, "attempt %d by %s: %d %s, answered=%t", r.number, n, x.Status, x.Failure, answered)
 			if !answered { // broken off: there will be no result
 				e.running = slices.Delete(e.running, i, i+1)
 			}
 			break
 		}
 	}
-	l.w.trace.add(e.n, "attempt %d by %s: %d %s, answered=%t", number, n, x.Status, x.Failure, answered)
 }
 
 // decided judges what the dispatcher makes of an answer.

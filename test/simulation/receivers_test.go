@@ -78,7 +78,7 @@ func (n *network) Do(ctx context.Context, r *deliver.Request) (cybervault.Exchan
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ledger.attemptEnds(n.node, e, number, x, err == nil)
+	w.ledger.attemptEnds(n.node, e, began, x, err == nil)
 	x.URL, x.Elapsed = r.URL, time.Since(began)
 	if err != nil {
 		return cybervault.Exchange{}, err

@@ -76,7 +76,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	dir := t.TempDir()
-	if shm, err := os.MkdirTemp("/dev/shm", "cybervault-simulation-"); err == nil { //nolint:usetesting // memory, where there is some
+	if shm, err := os.MkdirTemp("/dev/shm", "cybervault-simulation-"); err == nil { //nolint:usetesting // memory, where there is some: t.TempDir is on a disk
 		t.Cleanup(func() { _ = os.RemoveAll(shm) })
 		dir = shm
 	}

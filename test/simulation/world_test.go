@@ -21,7 +21,7 @@ import (
 // that is one instant.
 type world struct {
 	t         *testing.T
-	ctx       context.Context
+	ctx       context.Context // of the run
 	plan      *plan
 	path      string
 	workspace cybervault.WorkspaceID
