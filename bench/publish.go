@@ -44,6 +44,7 @@ type load struct {
 	silent      int      // of the types, the last so many have webhooks that never answer, or none
 	batch       int      // events that a call carries; 1: alone
 	connections int
+	keyed       bool // each event has a key, and is offered until it is taken
 }
 
 // expect is how many deliveries n events, a multiple of the types, come to.
@@ -71,7 +72,11 @@ func (s *site) publish(ctx context.Context, l *load, n int) error {
 				if size <= 0 {
 					return
 				}
-				if err := p.send(ctx, size); err != nil {
+				send := p.send
+				if l.keyed {
+					send = p.insist
+				}
+				if err := send(ctx, size); err != nil {
 					errs <- err
 					return
 				}
@@ -102,6 +107,11 @@ func (p *publisher) close() {
 }
 
 func (p *publisher) send(ctx context.Context, n int64) error {
+	return p.sendFrom(ctx, p.b.next.take(n), n)
+}
+
+// sendFrom publishes n events, numbered from first on.
+func (p *publisher) sendFrom(ctx context.Context, first, n int64) error {
 	if p.conn == nil {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.server.address)
 		if err != nil {
@@ -109,7 +119,7 @@ func (p *publisher) send(ctx context.Context, n int64) error {
 		}
 		p.conn, p.in = conn, bufio.NewReader(conn)
 	}
-	path, first := "/v1/events", p.b.next.take(n)
+	path := "/v1/events"
 	p.body.Reset()
 	if p.load.batch > 1 {
 		path += "/batch"
@@ -120,7 +130,11 @@ func (p *publisher) send(ctx context.Context, n int64) error {
 			p.body.WriteByte(',')
 		}
 		eventType := p.load.types[(first+i)%int64(len(p.load.types))]
-		p.body.WriteString(`{"event":"` + eventType + `","data":` + data(first+i, 0) + `}`)
+		key := ""
+		if p.load.keyed {
+			key = `"idempotency_key":"bench-` + strconv.FormatInt(first+i, 10) + `",`
+		}
+		p.body.WriteString(`{` + key + `"event":"` + eventType + `","data":` + data(first+i, 0) + `}`)
 	}
 	if p.load.batch > 1 {
 		p.body.WriteByte(']')
@@ -147,7 +161,17 @@ func (p *publisher) receive() error {
 		answer, _ := io.ReadAll(resp.Body)
 		return fmt.Errorf("publish: %s: %s", resp.Status, answer)
 	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+	if !p.load.keyed {
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+		return nil
+	}
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && !taken(answer) {
+		err = errRefused
+	}
+	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return nil

@@ -106,21 +106,25 @@ func (b *bench) count(ctx context.Context) (int, error) {
 // server has recorded so many since its start, and says when that was so: when it
 // was asked, since beside a long queue the metrics take a while.
 func (s *site) drained(ctx context.Context, expect, recorded int) (end time.Time, err error) {
+	return s.b.drained(ctx, expect, recorded, s.ended)
+}
+
+func (b *bench) drained(ctx context.Context, expect, recorded int, recordedNow func(context.Context) (int, error)) (end time.Time, err error) {
 	deadline := time.Now().Add(2*time.Minute + time.Duration(expect)*10*time.Millisecond)
 	for {
-		have, err := s.b.count(ctx)
+		have, err := b.count(ctx)
 		if err != nil {
 			return end, err
 		}
 		end = time.Now()
 		if have >= expect {
-			ended, err := s.ended(ctx)
+			ended, err := recordedNow(ctx)
 			if err != nil || ended >= recorded {
 				return end, err
 			}
 		}
 		if end.After(deadline) {
-			s.b.report.AllRecorded = false
+			b.report.AllRecorded = false
 			return end, nil // what is missing stands in the ledger as lost
 		}
 		if err := pause(ctx, 5*time.Millisecond); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +31,7 @@ type Options struct {
 	// that removes it; nil: a new data directory each time.
 	Scratch func(ctx context.Context) (args []string, remove func(), err error)
 	Store   string // what the report calls the database
+	Restart string // a command that restarts the database, for nodes; "": none
 }
 
 // Scenario is one kind of load.
@@ -50,15 +52,20 @@ func Scenarios() []Scenario {
 		{"history", "a log of 10 million attempts: the rate beside an empty store, and pages of the log", runHistory},
 		{"backlog", "1,000,000 retries that wait: memory, the rate beside none, the start after kill -9", runBacklog},
 		{"https", "the same as batch over HTTPS, by HTTP/1.1 and by HTTP/2", runHTTPS},
+		{"nodes", "one, two and three nodes on one PostgreSQL; with --restart-database, that restarted in mid-round", runNodes},
 		{"light", "100 events/s, published one by one: how long it takes", runLight},
 	}
 }
 
-// Named finds scenarios by their names, with commas between them, or all.
+// needsPostgres is the scenario that does not run on the embedded store.
+const needsPostgres = "nodes"
+
+// Named finds scenarios by their names, with commas between them, or all that run
+// on either database.
 func Named(names string) ([]Scenario, error) {
 	all := Scenarios()
 	if names == "all" {
-		return all, nil
+		return slices.DeleteFunc(all, func(s Scenario) bool { return s.Name == needsPostgres }), nil
 	}
 	var chosen []Scenario
 next:

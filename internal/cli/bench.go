@@ -81,6 +81,7 @@ func newBenchDeliver(env *Env) *cobra.Command {
 	flags.IntVar(&o.History, "history", 10_000_000, "deliveries in the log that the scenario of that name makes up; a million takes about 1.7 GB of disk")
 	flags.IntVar(&o.Backlog, "backlog", 1_000_000, "deliveries that wait in the scenario of that name")
 	flags.StringVar(&databaseURL, "database-url", "", "measure on this PostgreSQL instead of SQLite, in a schema that is removed afterwards")
+	flags.StringVar(&o.Restart, "restart-database", "", "a shell command that restarts the PostgreSQL, which the scenario nodes runs in the middle of a round")
 	flags.StringVar(&o.CPUProfile, "cpu-profile", "", "write a profile of the server's processor time to this file, for go tool pprof; further servers of a scenario add .2, .3 … to its name")
 	flags.BoolVar(&asJSON, "json", false, "print the reports as JSON, a line each")
 	return cmd

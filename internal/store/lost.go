@@ -43,9 +43,10 @@ func (p *place) clearLost(ctx context.Context, alive []int64) error {
 	if err != nil {
 		return err
 	}
-	now, seen := time.Now(), suspects{}
+	now, seen, peers := time.Now(), suspects{}, int32(0)
 	for _, n := range listed {
 		if slices.Contains(alive, n) {
+			peers++
 			continue
 		}
 		since, known := p.lost[n]
@@ -61,6 +62,7 @@ func (p *place) clearLost(ctx context.Context, alive []int64) error {
 		seen[n] = since
 	}
 	p.lost = seen
+	p.peers.Store(max(peers, 1))
 	return nil
 }
 

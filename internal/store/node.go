@@ -24,8 +24,9 @@ import (
 // maxNodes is how many nodes can share a database.
 const maxNodes = 256
 
-// The first keys of the advisory locks: of the nodes' numbers, "CYBV", and of the
-// duties that one node at a time has, "CYBD". The second key is the number.
+// The first keys of the advisory locks: of the nodes' numbers, "CYBV", whose second
+// key is the number, and of the duties that one node at a time has, "CYBD", whose
+// second key is of the schema too: a database can have several stores.
 const (
 	nodeLockClass = 0x43594256
 	dutyLockClass = 0x43594244
@@ -223,7 +224,6 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = $1::bigin
 		return err
 	}
 	p.spoke(sent)
-	p.peers.Store(int32(max(len(alive), 1)))
 	p.say(func(n news) func() { return n.settings }) // polling is the truth, a notification only quicker
 	if err := p.takeDuties(asking); err != nil {
 		return err
@@ -254,7 +254,7 @@ func (p *place) takeDuties(ctx context.Context) error {
 			continue
 		}
 		var mine bool
-		if err := p.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", dutyLockClass, i).Scan(&mine); err != nil {
+		if err := p.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, hashtext(current_schema() || $2))", dutyLockClass, fmt.Sprint("/", i)).Scan(&mine); err != nil {
 			return err
 		}
 		p.duty[i].Store(mine)
