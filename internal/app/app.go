@@ -159,7 +159,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
 		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
-		Shared: a.store.Shared(), Peers: a.store.Nodes, Pacer: a.store, Trusted: a.store.Trusted, Steady: a.store.Steady, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
+		Shared: a.store.Shared(), Peers: a.store.Nodes, Pacer: a.store, Trusted: a.store.Trusted, LeasesFrom: a.store.LeasesFrom, Steady: a.store.Steady, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
 	if a.store.Shared() {
@@ -167,14 +167,18 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 			log: a.store, seen: seen, news: make(chan struct{}, 1), freed: make(chan struct{}, 1), sweep: a.dispatcher.Sweep, webhooks: a.router.Follow, all: a.router.FollowAll, types: types.Reload,
 			forget: a.access.Forget, changed: func() { a.changes.Signal(); a.commits.Signal() }, logger: log,
 		}
-		a.store.FollowNodes(a.nodes.signal, a.nodes.signalFreed)
+		a.store.FollowNodes(a.nodes.signal, a.nodes.signalFreed, func(delivery string) {
+			if id, err := cybervault.ParseID[cybervault.DeliveryID](delivery); err == nil {
+				a.dispatcher.DropAny(id)
+			}
+		})
 	}
 	a.pipeline.publisher = a.router
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
 	metrics.FollowAudit(auditLog(a.store))
 	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: now, log: log}
-	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: now, removed: metrics.Removed, log: log}
+	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: a.store.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
 

@@ -60,9 +60,17 @@ func (r *retention) run(ctx context.Context) {
 	var (
 		position cybervault.SweepPosition
 		full     time.Time // when the last full sweep began
+		looked   time.Time // when a node without the duty looked at the partitions
 	)
 	for {
 		if !r.mine() {
+			// What partitions there are, every node has to know.
+			if now := r.now(); now.Sub(looked) >= sweepEvery {
+				looked = now
+				if _, err := r.store.Rotate(ctx, cybervault.Expiry{}); err != nil && ctx.Err() == nil {
+					r.log.Warn("the partitions cannot be looked at; trying again", slog.Any("error", err))
+				}
+			}
 			if !rest(ctx, dutyLook) {
 				return
 			}

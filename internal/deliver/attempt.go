@@ -26,6 +26,10 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		l.putBack(a)
 		return false
 	}
+	if d.void(a) {
+		l.giveUpVoid(a)
+		return false
+	}
 	started := d.cfg.Now()
 	if started.Add(leaseMargin).After(a.Lease.Until) {
 		l.expire(a, started)

@@ -121,6 +121,9 @@ type Config struct {
 	// Trusted reports whether the leases can still be relied on; while they cannot,
 	// no attempt begins. nil: always.
 	Trusted func() bool
+	// LeasesFrom is since when leases are good; those from before may be another
+	// node's. nil, or zero: all are.
+	LeasesFrom func() time.Time
 	// Pacer gives out the rate limits among the nodes that share the queue; nil:
 	// each has them to itself.
 	Pacer Pacer

@@ -279,6 +279,19 @@ func (q *memQueue) end(match func(*row) bool) {
 }
 
 // get returns a copy of a row.
+// steal gives one delivery to another node, until a time.
+func (q *memQueue) steal(match func(*row) bool, until time.Time) (id cybervault.DeliveryID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for key, r := range q.rows {
+		if match(r) {
+			r.token, r.due = 4711, until
+			return key
+		}
+	}
+	return id
+}
+
 func (q *memQueue) get(id cybervault.DeliveryID) row {
 	q.mu.Lock()
 	defer q.mu.Unlock()

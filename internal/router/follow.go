@@ -56,7 +56,19 @@ func (r *Router) FollowAll(ctx context.Context) error {
 			gone = append(gone, id.Key())
 		}
 	}
-	return r.follow(ctx, gone)
+	if err := r.follow(ctx, gone); err != nil {
+		return err
+	}
+	for _, key := range gone { // or was never stored, by a database that took over
+		for id, w := range r.registry.current.Load().byID {
+			if id.Key() == key {
+				lost := *w
+				lost.DeletedAt, lost.Revision = r.cfg.Now(), w.Revision+1
+				r.learn(&lost)
+			}
+		}
+	}
+	return nil
 }
 
 // follow is to be called while nobody else makes changes: see alone.
@@ -71,12 +83,14 @@ func (r *Router) follow(ctx context.Context, keys []int64) error {
 	return nil
 }
 
-// learn makes a webhook known as it is stored, unless this node knows that or
-// better already.
+// learn makes a webhook known as it is stored, unless this node knows that already.
+// It is read while nobody else makes changes, so that what is stored is the truth,
+// even where it is older: a database that took over need not have heard of
+// everything.
 func (r *Router) learn(w *cybervault.Webhook) {
 	old, known := r.registry.lookup(w.ID)
 	gone := !w.DeletedAt.IsZero()
-	if known && old.Revision >= w.Revision || !known && gone {
+	if known && old.Revision == w.Revision || !known && gone {
 		return
 	}
 	joins, joined := w.InLine() && !gone && known && !old.InLine(), func() {}

@@ -45,13 +45,21 @@ func TestAnotherNodesChangesAreFollowed(t *testing.T) {
 		if now, _ := other.r.Lookup(w.ID); now.Live() || now.URL != "https://moved.example/in" {
 			t.Errorf("it knows %+v", now)
 		}
-		// What it knows better is not overwritten by an older word.
+		// A database that took over need not have heard of everything: what it says
+		// holds, and a change can be made from that.
 		stale := *w
-		w = other.update(w.ID, cybervault.WebhookChange{Description: new("newer")})
+		other.update(w.ID, cybervault.WebhookChange{Description: new("lost")})
 		k.store.webhooks[w.ID] = &stale
-		other.follow(w)
-		if now, _ := other.r.Lookup(w.ID); now.Description != "newer" {
-			t.Errorf("an older word overwrote what it knows: %+v", now)
+		if now := other.update(w.ID, cybervault.WebhookChange{RateLimit: new(3.0)}); now.Description == "lost" || now.RateLimit != 3 {
+			t.Errorf("after a change was lost, the next gives %+v", now)
+		}
+		never := other.webhook("*")
+		delete(k.store.webhooks, never.ID)
+		if err := other.r.FollowAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := other.r.Lookup(never.ID); ok {
+			t.Error("a webhook that the store never heard of is still known")
 		}
 	})
 }

@@ -40,7 +40,7 @@ func (s *Store) Claim(ctx context.Context, c cybervault.Claim) ([]*cybervault.As
 		return nil, nil
 	}
 	var claimed []*cybervault.Assignment
-	err := s.w.do(ctx, func(tx transaction) (err error) {
+	err := s.w.claim(ctx, c.Webhook, c.Lease, func(tx transaction) (err error) {
 		if claimed, err = s.due(tx, c, claimed[:0]); err != nil {
 			return err
 		}

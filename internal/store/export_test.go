@@ -51,7 +51,7 @@ func bareNumber(ctx context.Context, cfg *pgx.ConnConfig) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := lockNumber(ctx, conn, 0)
+	n, err := lockNumber(ctx, conn, 0, func(int) bool { return true })
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ const lostAfter = 6 * time.Second
 const (
 	settingsChannel = "cybervault_settings"
 	freedChannel    = "cybervault_freed"
+	endedChannel    = "cybervault_ended"
 )
 
 // suspects are the numbers that have a row and no lock, and since when.
@@ -54,10 +55,7 @@ func (p *place) clearLost(ctx context.Context, alive []int64) error {
 			since = now
 		}
 		if now.Sub(since) >= lostAfter {
-			if err := p.bury(ctx, int(n)); err != nil {
-				return err
-			}
-			continue
+			p.dig(int(n))
 		}
 		seen[n] = since
 	}
@@ -66,12 +64,35 @@ func (p *place) clearLost(ctx context.Context, alive []int64) error {
 	return nil
 }
 
-// bury frees the leases of a lost node and takes it off the list, unless another
-// node is doing so or has taken the number.
-func (p *place) bury(ctx context.Context, n int) (err error) {
-	tx, err := p.conn.Begin(ctx)
+// dig buries a lost node, on another connection than the place's: where the node
+// had much, that takes longer than the place may be silent.
+func (p *place) dig(n int) {
+	if !p.digs.CompareAndSwap(false, true) {
+		return // the next look comes again
+	}
+	p.graves.Go(func() {
+		defer p.digs.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), postgresPatience)
+		defer cancel()
+		conn, err := pgx.ConnectConfig(ctx, p.cfg)
+		if err == nil {
+			defer func() { _ = conn.Close(ctx) }()
+			for more := true; more && err == nil; {
+				more, err = p.bury(ctx, conn, n)
+			}
+		}
+		if err != nil {
+			p.log.Warn("a node is gone, and what it had is not all free yet; trying again", slog.Int("node", n), slog.Any("error", err))
+		}
+	})
+}
+
+// bury frees leases of a lost node, and takes it off the list when they were the
+// last, unless another node is doing so or has taken the number.
+func (p *place) bury(ctx context.Context, conn *pgx.Conn, n int) (more bool, err error) {
+	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		if e := tx.Rollback(ctx); !errors.Is(e, pgx.ErrTxClosed) { // after a commit
@@ -80,22 +101,27 @@ func (p *place) bury(ctx context.Context, n int) (err error) {
 	}()
 	var free bool
 	if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1, $2)", nodeLockClass, n).Scan(&free); err != nil || !free {
-		return err
+		return false, err
 	}
-	if err := freeLeasesOf(ctx, tx, n, cybervault.LineGrace-lostAfter); err != nil {
-		return err
+	if more, err = freeLeasesOf(ctx, tx, n, cybervault.LineGrace-lostAfter); err != nil {
+		return false, err
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM nodes WHERE number = $1", n); err != nil {
-		return err
+	if !more {
+		gone, err := tx.Exec(ctx, "DELETE FROM nodes WHERE number = $1", n)
+		if err != nil || gone.RowsAffected() == 0 {
+			return false, err // another node was quicker
+		}
 	}
 	if _, err := tx.Exec(ctx, "SELECT pg_notify($1, '')", freedChannel); err != nil {
-		return err
+		return false, err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return err
+		return false, err
 	}
-	p.log.Warn("a node is gone; its deliveries go on here and on the other nodes", slog.Int("node", n))
-	return nil
+	if !more {
+		p.log.Warn("a node is gone; its deliveries go on here and on the other nodes", slog.Int("node", n))
+	}
+	return more, nil
 }
 
 // databaseNow is PostgreSQL's own clock, as times are stored.
@@ -111,21 +137,35 @@ SELECT (SELECT MIN(d.webhook_id) FROM deliveries d WHERE d.status < 2 AND d.webh
 )
 SELECT l.id FROM clock c CROSS JOIN queued q CROSS JOIN generate_series(0, 4) s (severity) CROSS JOIN LATERAL (
 SELECT d.id FROM deliveries d WHERE d.webhook_id = q.webhook_id AND d.status < 2 AND d.status = 0 AND d.severity = s.severity
-AND d.due_at > c.now AND d.due_at <= c.now + 120000000 AND d.lease_token <> 0 AND d.lease_token % 256 = $1) l`
+AND d.due_at > c.now AND d.due_at <= c.now + 120000000 AND d.lease_token <> 0 AND d.lease_token % 256 = $1) l LIMIT 5000`
+
+// freedAtOnce is the limit in leasesOf.
+const freedAtOnce = 5000
 
 // execer is a connection or a transaction.
 type execer interface {
 	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
 }
 
-// freeLeasesOf makes what a node had claimed due at once. The node may not be dead
+// freeLeasesOf makes some of what a node had claimed due at once. The node may not be dead
 // but cut off from the database, with an attempt under way: what stands in a line
 // waits for grace, until that has ended for certain.
-func freeLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) error {
-	_, err := on.Exec(ctx, "UPDATE deliveries SET lease_token = 0, due_at = CASE WHEN ordered = 1 THEN LEAST(due_at, "+databaseNow+" + $2) ELSE "+databaseNow+" END WHERE id IN ("+leasesOf+") AND status = 0 AND lease_token <> 0 AND lease_token % 256 = $1",
+func freeLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) (more bool, err error) {
+	freed, err := on.Exec(ctx, "UPDATE deliveries SET lease_token = 0, due_at = CASE WHEN ordered = 1 THEN LEAST(due_at, "+databaseNow+" + $2) ELSE "+databaseNow+" END WHERE id IN ("+leasesOf+") AND status = 0 AND lease_token <> 0 AND lease_token % 256 = $1",
 		int64(n), grace.Microseconds())
 	if err != nil {
-		return fmt.Errorf("free the leases of node %d: %w", n, err)
+		return false, fmt.Errorf("free the leases of node %d: %w", n, err)
+	}
+	return freed.RowsAffected() == freedAtOnce, nil
+}
+
+// freeAllLeasesOf frees leases until there are no more.
+func freeAllLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) error {
+	for more := true; more; {
+		var err error
+		if more, err = freeLeasesOf(ctx, on, n, grace); err != nil {
+			return err
+		}
 	}
 	return nil
 }

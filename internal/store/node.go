@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,9 +69,12 @@ type place struct {
 	heard  atomic.Int64 // the monotonic moment of the last word with the database, see since
 	began  time.Time
 	peers  atomic.Int32 // nodes that live, this one included
+	voided atomic.Int64 // before which the leases are void, as heard; 0: none is
 	duty   [duties]atomic.Bool
 	conn   *pgx.Conn // holds the locks; used by one goroutine at a time
 	lost   suspects
+	graves sync.WaitGroup // burials under way
+	digs   atomic.Bool    // there is one
 	stop   context.CancelFunc
 	ended  chan struct{}
 
@@ -81,8 +85,9 @@ type place struct {
 
 // news are those who want to hear what other nodes did. They must not block.
 type news struct {
-	settings func() // settings were changed, or may have been
-	freed    func() // leases of a lost node were freed, or may have been
+	settings func()                // settings were changed, or may have been
+	freed    func()                // leases of a lost node were freed, or may have been
+	ended    func(delivery string) // another node has ended a delivery
 }
 
 // takePlace takes the lowest free number and keeps it.
@@ -98,16 +103,16 @@ func takePlace(ctx context.Context, cfg *pgx.ConnConfig, lines *lines, log *slog
 	return p, nil
 }
 
-// take connects and locks a number, the one before if it can. The leases that an
-// earlier process under that number took with it when it died are given back,
-// unless they are this node's own.
+// take connects and locks a number, the one before if it can. The leases that this
+// node has are void from then on where another node may have them: it was silent
+// for too long, it has another number now, or it was taken for lost.
 func (p *place) take(ctx context.Context, before int, first bool) error {
 	sent := time.Now()
 	conn, err := pgx.ConnectConfig(ctx, p.cfg)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	n, err := p.settle(ctx, conn, before, first)
+	n, mine, err := p.settle(ctx, conn, before, first)
 	if err != nil {
 		_ = conn.Close(ctx)
 		return err
@@ -116,6 +121,9 @@ func (p *place) take(ctx context.Context, before int, first bool) error {
 		_ = conn.Close(ctx)
 		return err
 	}
+	if !first && (!mine || !p.trusted()) {
+		p.voided.Store(int64(max(time.Since(p.began), 1)))
+	}
 	p.conn = conn
 	p.number.Store(int32(n))
 	p.lost = suspects{}
@@ -123,42 +131,65 @@ func (p *place) take(ctx context.Context, before int, first bool) error {
 	return nil
 }
 
-// settle makes a fresh connection the one that holds the place.
-func (p *place) settle(ctx context.Context, conn *pgx.Conn, before int, first bool) (int, error) {
+// settle makes a fresh connection the one that holds the place. mine tells whether
+// it is the place that the node had, and nobody has taken the node for lost.
+func (p *place) settle(ctx context.Context, conn *pgx.Conn, before int, first bool) (n int, mine bool, err error) {
 	// A session that has nothing to say, or that stands still in the middle of a
 	// transaction, is a lost one's.
 	for _, setting := range []string{"idle_session_timeout", "idle_in_transaction_session_timeout"} {
 		_, err := conn.Exec(ctx, "SELECT set_config(name, $2, false) FROM pg_settings WHERE name = $1", setting, fmt.Sprint(nodeSilence.Milliseconds()))
 		if err != nil {
-			return 0, fmt.Errorf("set %s: %w", setting, err)
+			return 0, false, fmt.Errorf("set %s: %w", setting, err)
 		}
 	}
-	n, err := lockNumber(ctx, conn, before)
-	if err != nil {
-		return 0, err
+	if first {
+		before = -1
 	}
-	if first || n != before {
-		if err := freeLeasesOf(ctx, conn, n, cybervault.LineGrace); err != nil {
-			return 0, err
+	if n, err = takeNumber(ctx, conn, before); err != nil {
+		return 0, false, err
+	}
+	if n != before { // a node of the release before has no row, and may have died under it
+		if err := freeAllLeasesOf(ctx, conn, n, cybervault.LineGrace); err != nil {
+			return 0, false, err
 		}
 	}
 	host, _ := os.Hostname()
-	_, err = conn.Exec(ctx, `INSERT INTO nodes (number, host, joined_at) VALUES ($1, $2, $3)
-ON CONFLICT (number) DO UPDATE SET host = excluded.host, joined_at = excluded.joined_at`, n, fmt.Sprintf("%s:%d", host, os.Getpid()), time.Now().UnixMicro())
+	var fresh bool
+	err = conn.QueryRow(ctx, `INSERT INTO nodes (number, host, joined_at) VALUES ($1, $2, $3)
+ON CONFLICT (number) DO UPDATE SET host = excluded.host, joined_at = excluded.joined_at RETURNING xmax = 0`,
+		n, fmt.Sprintf("%s:%d", host, os.Getpid()), time.Now().UnixMicro()).Scan(&fresh)
 	if err != nil {
-		return 0, fmt.Errorf("enter the list of nodes: %w", err)
+		return 0, false, fmt.Errorf("enter the list of nodes: %w", err)
 	}
-	for _, channel := range []string{settingsChannel, freedChannel} {
+	for _, channel := range []string{settingsChannel, freedChannel, endedChannel} {
 		if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-			return 0, fmt.Errorf("listen to the other nodes: %w", err)
+			return 0, false, fmt.Errorf("listen to the other nodes: %w", err)
 		}
 	}
-	return n, nil
+	return n, n == before && !fresh, nil
 }
 
-func lockNumber(ctx context.Context, conn *pgx.Conn, before int) (int, error) {
+// takeNumber locks the number before, or else the lowest that is nobody's. One that
+// is listed without a lock is a lost node's, or one's that is about to take it
+// again: it is free once somebody has buried that node.
+func takeNumber(ctx context.Context, conn *pgx.Conn, before int) (int, error) {
+	rows, err := conn.Query(ctx, "SELECT number::bigint FROM nodes")
+	if err != nil {
+		return 0, fmt.Errorf("read the list of nodes: %w", err)
+	}
+	listed, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("read the list of nodes: %w", err)
+	}
+	return lockNumber(ctx, conn, max(before, 0), func(n int) bool { return n == before || !slices.Contains(listed, int64(n)) })
+}
+
+func lockNumber(ctx context.Context, conn *pgx.Conn, before int, may func(n int) bool) (int, error) {
 	for i := range maxNodes {
 		n := (before + i) % maxNodes
+		if !may(n) {
+			continue
+		}
 		var free bool
 		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", nodeLockClass, n).Scan(&free); err != nil {
 			return 0, fmt.Errorf("take a node number: %w", err)
@@ -203,6 +234,7 @@ func (p *place) keep(ctx context.Context) {
 			_ = pause(ctx, nodeLook)
 		}
 	}
+	p.graves.Wait()
 	p.depart(context.WithoutCancel(ctx))
 }
 
@@ -239,6 +271,13 @@ func (p *place) listen(ctx context.Context) error {
 	switch {
 	case err == nil && told.Channel == freedChannel:
 		p.say(func(n news) func() { return n.freed })
+	case err == nil && told.Channel == endedChannel:
+		p.say(func(n news) func() {
+			if n.ended == nil {
+				return nil
+			}
+			return func() { n.ended(told.Payload) }
+		})
 	case err == nil:
 		p.say(func(n news) func() { return n.settings })
 	case p.conn.IsClosed() || ctx.Err() != nil:
@@ -358,14 +397,28 @@ func (s *Store) FollowNode(follow func(uint8)) {
 	s.place.follow = follow
 }
 
+// LeasesFrom is the time since when this node's leases are good: those from before
+// may be another node's by now. Zero where all are.
+func (s *Store) LeasesFrom() time.Time {
+	if s.place == nil {
+		return time.Time{}
+	}
+	voided := s.place.voided.Load()
+	if voided == 0 {
+		return time.Time{}
+	}
+	return s.now().Add(time.Duration(voided) - time.Since(s.place.began))
+}
+
 // FollowNodes names functions that are told, twice a second at least, that the
-// settings may have been changed, and that leases of a lost node were freed. They
-// must not block. On SQLite there is no other node, and they are never called.
-func (s *Store) FollowNodes(settings, freed func()) {
+// settings may have been changed, that leases of a lost node were freed, and that
+// another node has ended a delivery. They must not block. On SQLite there is no
+// other node, and they are never called.
+func (s *Store) FollowNodes(settings, freed func(), ended func(delivery string)) {
 	if s.place == nil {
 		return
 	}
 	s.place.mu.Lock()
 	defer s.place.mu.Unlock()
-	s.place.news = news{settings: settings, freed: freed}
+	s.place.news = news{settings: settings, freed: freed, ended: ended}
 }

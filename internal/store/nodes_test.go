@@ -37,7 +37,7 @@ func TestPostgresALostNodesLeasesAreFreed(t *testing.T) {
 	cfg.Now = nil
 	first, second := open(t, cfg), open(t, cfg)
 	freed := make(chan struct{}, 8)
-	first.FollowNodes(func() {}, func() { freed <- struct{}{} })
+	first.FollowNodes(func() {}, func() { freed <- struct{}{} }, func(string) {})
 	living, _ := leaseOne(t.Context(), t, second)
 	dead, delivery := leaseOne(t.Context(), t, first)
 	// As if another node, 77, had leased it, and died: it has a row and no lock.
@@ -111,7 +111,7 @@ func TestPostgresSettingsAreHeardOf(t *testing.T) {
 		case told <- struct{}{}:
 		default:
 		}
-	}, func() {})
+	}, func() {}, func(string) {})
 	seen, err := other.LastSetting(t.Context())
 	if err != nil {
 		t.Fatal(err)

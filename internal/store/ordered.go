@@ -35,7 +35,7 @@ func (s *Store) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, 
 	if limit < 1 {
 		return nil, time.Time{}, nil
 	}
-	err = s.w.do(ctx, func(tx transaction) (err error) {
+	err = s.w.claim(ctx, webhook, lease, func(tx transaction) (err error) {
 		var free []int64
 		now := micros(s.now())
 		if free, next, err = lineFrom(tx, webhook, limit, now); err != nil || len(free) == 0 {

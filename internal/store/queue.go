@@ -26,6 +26,7 @@ func (s *Store) Record(r *cybervault.Result, done func(error)) error {
 const (
 	finishAttempt = `UPDATE deliveries SET status = ?, attempts = ?, due_at = ?, lease_token = 0, finished_at = ?, last_status = ?, last_failure = ?
 WHERE id = ? AND lease_token = ? AND lease_token <> 0 AND status = 0`
+	releaseToken  = `UPDATE deliveries SET lease_token = 0, due_at = ? WHERE webhook_id = ? AND status < 2 AND status = 0 AND lease_token = ?`
 	releaseLease  = `UPDATE deliveries SET lease_token = 0, due_at = ? WHERE id = ? AND lease_token = ? AND status = 0`
 	selectAttempt = `SELECT number FROM attempts WHERE delivery_id = ? AND number = ? AND id = ? AND id_rest = ?`
 	insertAttempt = `INSERT INTO attempts (delivery_id, number, id, id_rest, started_at, elapsed, status, failure, detail, body)
@@ -141,8 +142,11 @@ func (s *Store) CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, i
 	return s.w.do(ctx, func(tx transaction) error {
 		cancelled, err := execCount(tx, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
 WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micros(s.now()), id.Key(), id.Rest(), ws.Key())
-		if cancelled == 1 {
+		if err == nil && cancelled == 1 {
 			tx.noted().delivery(id.Key(), statusCancelled)
+			if s.Shared() { // it may stand in another node's window
+				err = tx.query("SELECT pg_notify(?, ?)", []any{endedChannel, id.String()}, func([]any) {})
+			}
 		}
 		if err != nil || cancelled == 1 {
 			return err

@@ -33,6 +33,14 @@ func (s *Store) SettingChanges(ctx context.Context, after int64) (cybervault.Set
 	if s.place == nil {
 		return out, nil
 	}
+	last, err := s.LastSetting(ctx)
+	if err != nil || last == after {
+		return out, err
+	}
+	if last < after { // another server, which never heard of the last changes
+		out.All, out.Last = true, last
+		return out, nil
+	}
 	for {
 		n, err := s.nextSettings(ctx, &out)
 		if err != nil || n < settingsPage || out.All {

@@ -61,6 +61,7 @@ type operation struct {
 	result      *cybervault.Result
 	run         func(transaction) error
 	bytes       int
+	claims      *claims     // what run leases; nil where it leases nothing
 	owed        bool        // offered again, as results are, until the database takes it
 	doubtful    bool        // an earlier commit of it may have been made
 	done        func(error) // called once, after the commit or its failure; must not block
@@ -168,6 +169,19 @@ func sizeOf(ops []*operation) (size int64) {
 func (w *writer) do(ctx context.Context, fn func(transaction) error) error {
 	done := make(chan error, 1)
 	if err := w.submit(ctx, &operation{run: fn, done: func(err error) { done <- err }}); err != nil {
+		return err
+	}
+	return <-done
+}
+
+// claims is what a claim leases.
+type claims struct{ webhook, token int64 }
+
+// claim is do for a fn that leases deliveries of a webhook.
+func (w *writer) claim(ctx context.Context, webhook cybervault.WebhookID, lease cybervault.Lease, fn func(transaction) error) error {
+	done := make(chan error, 1)
+	op := &operation{run: fn, claims: &claims{webhook.Key(), lease.Token}, done: func(err error) { done <- err }}
+	if err := w.submit(ctx, op); err != nil {
 		return err
 	}
 	return <-done
@@ -418,12 +432,17 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	}
 }
 
-// doubt marks a group whose commit may have been made. A publication is refused,
-// and if it was made all the same nobody works on what it leased: those leases
-// are given back as soon as the database answers.
+// doubt marks a group whose commit may have been made. A publication and a claim are
+// refused, and if they were made all the same nobody works on what they leased:
+// those leases are given back as soon as the database answers.
 func (w *writer) doubt(group []*operation) (owed []*operation) {
 	for _, op := range group {
 		op.doubtful = true
+		if c := op.claims; c != nil {
+			owed = append(owed, &operation{owed: true, done: func(error) {}, run: func(tx transaction) error {
+				return exec(tx, releaseToken, micros(w.store.now()), c.webhook, c.token)
+			}})
+		}
 		if op.publication == nil {
 			continue
 		}
