@@ -432,6 +432,7 @@ func TestPostgresPartitionWrittenToWhileItGoes(t *testing.T) {
 	cfg := postgresConfig(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	cfg.Now = func() time.Time { return now }
+	cfg.DatabaseNow = cfg.Now
 	x := newSource(t, open(t, cfg))
 	x.ids = cybervault.NewIDSource(1, 0, cfg.Now)
 	for range 5 {
@@ -440,6 +441,7 @@ func TestPostgresPartitionWrittenToWhileItGoes(t *testing.T) {
 		}
 	}
 	x.mustPublish()
+	allAudited(t, x.s)
 	conn, err := pgx.Connect(t.Context(), cfg.DatabaseURL)
 	if err != nil {
 		t.Fatal(err)
