@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,33 @@ func TestAChangeAfterAnotherNodesOwn(t *testing.T) {
 	}
 	_, err = other.r.Webhook(t.Context(), k.ws, cybervault.NewID[cybervault.WebhookID](k.ids))
 	wantCode(t, err, cybervault.CodeNotFound, "")
+}
+
+// The same where this node hears of the other one's change after it has begun to
+// make its own.
+func TestAnotherNodesChangeIsHeardOfMeanwhile(t *testing.T) {
+	t.Parallel()
+	k := newDesk(t)
+	w := k.webhook("*")
+	var once sync.Once
+	heard := slowDestinations{func() {
+		once.Do(func() {
+			k.update(w.ID, cybervault.WebhookChange{Description: new("first")})
+			if err := k.r.Follow(t.Context(), map[int64]bool{w.ID.Key(): true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	r, err := router.New(t.Context(), router.Config{Log: k.store, Webhooks: k.store, Catalogue: catalogue{}, Destinations: heard, IDs: k.ids, Now: time.Now, Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.SetDispatcher(k.d)
+	k.r = r
+	if got := k.update(w.ID, cybervault.WebhookChange{URL: new("https://other.example")}); got.Description != "first" || got.URL != "https://other.example" {
+		t.Errorf("the second change gives %+v", got)
+	}
 }
 
 // A store that cannot be read is no webhook that does not exist.

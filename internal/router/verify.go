@@ -112,6 +112,9 @@ type test struct {
 
 // publishTest commits the example of an event type for one webhook.
 func (r *Router) publishTest(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, eventType string) (_ *test, err error) {
+	if _, err := r.Webhook(ctx, ws, id); err != nil { // another node may have made it a moment ago
+		return nil, err
+	}
 	snap := r.registry.enter()
 	defer r.registry.leave(snap)
 	w, ok := snap.byID[id]

@@ -192,6 +192,9 @@ func (r *Router) swap(ctx context.Context, old, w *cybervault.Webhook) (settled 
 	}
 	defer end()
 	if current, _ := r.registry.lookup(w.ID); current != old {
+		if r.cfg.Shared {
+			return nil, errStale // most likely another node's change, heard of just now
+		}
 		return nil, errChanged
 	}
 	if old == nil && r.registry.count(w.Workspace) >= cybervault.MaxWebhooksPerWorkspace {

@@ -256,6 +256,11 @@ func (a *answer) checkRefusal(t *testing.T) {
 }
 
 func call(node *testenv.Server, method, path, body string) *answer {
+	return callAs(node.APIKey, node, method, path, body)
+}
+
+// callAs is call with another API key.
+func callAs(key string, node *testenv.Server, method, path, body string) *answer {
 	began := time.Now()
 	a := &answer{path: path}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -265,7 +270,7 @@ func call(node *testenv.Server, method, path, body string) *answer {
 		a.err = err
 		return a
 	}
-	req.Header.Set("Authorization", "Bearer "+node.APIKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		a.err = err
