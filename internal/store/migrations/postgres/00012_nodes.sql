@@ -70,5 +70,6 @@ CREATE TRIGGER webhooks_noted AFTER INSERT OR UPDATE OR DELETE ON webhooks FOR E
 CREATE TRIGGER event_types_noted AFTER INSERT OR UPDATE OR DELETE ON event_types FOR EACH ROW EXECUTE FUNCTION note_setting('event_type');
 CREATE TRIGGER api_keys_noted AFTER UPDATE OR DELETE ON api_keys FOR EACH ROW EXECUTE FUNCTION note_setting('api_key');
 
--- The release before knows up to version 9.
-INSERT INTO schema_versions (version, oldest) VALUES (12, 9);
+-- The release before, of version 9, works on beside this one. It does not read this
+-- table: once stopped, it does not start again.
+INSERT INTO schema_versions (version, oldest) VALUES (10, 9), (11, 9), (12, 9);

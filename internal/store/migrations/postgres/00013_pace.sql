@@ -7,3 +7,5 @@ CREATE TABLE webhook_pace (
     step       BIGINT NOT NULL, -- microseconds from one attempt to the next
     next_at    BIGINT NOT NULL
 );
+
+INSERT INTO schema_versions (version, oldest) VALUES (13, 9);

@@ -10,4 +10,4 @@ CREATE TABLE schema_versions (
 -- seen.
 ALTER TABLE webhooks ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
 
-INSERT INTO schema_versions (version, oldest) VALUES (12, 9);
+INSERT INTO schema_versions (version, oldest) VALUES (10, 9), (11, 9), (12, 9);

@@ -7,3 +7,5 @@ CREATE TABLE webhook_pace (
     step       INTEGER NOT NULL, -- microseconds from one attempt to the next
     next_at    INTEGER NOT NULL
 );
+
+INSERT INTO schema_versions (version, oldest) VALUES (13, 9);
