@@ -52,6 +52,9 @@ exit status is 1 if anything does not hold.`,
 	flags := addAuditFlags(cmd, "a checkpoint that was kept, which the log is to extend")
 	cmd.Flags().DurationVar(&retention, "retention", 0, "how long the server keeps what has ended: what is gone may not be younger (0: do not look)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if retention < 0 {
+			return usagef("--retention %s: give how long the server keeps what has ended, such as 720h", retention)
+		}
 		c, err := f.connect(env)
 		if err != nil {
 			return err
