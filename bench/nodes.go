@@ -179,7 +179,7 @@ func (b *bench) makeTrouble(ctx context.Context, after int, command string) erro
 		}
 	}
 	began := time.Now()
-	if out, err := exec.CommandContext(ctx, "sh", "-c", command).CombinedOutput(); err != nil { //nolint:gosec // the person's own command
+	if out, err := exec.CommandContext(ctx, "sh", "-c", command).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", command, err, out)
 	}
 	b.say("%s took %s", command, time.Since(began).Round(time.Millisecond))

@@ -172,15 +172,15 @@ func TestAWebhookIsChangedOnTwoNodesAtOnce(t *testing.T) {
 		}
 		var both sync.WaitGroup
 		for _, change := range changes {
-			make := func() {
+			apply := func() {
 				if a := change(); a.status != http.StatusOK {
 					t.Errorf("change %d: %d %s %v", n, a.status, a.body, a.err)
 				}
 			}
 			if n%2 == 0 { // at once, or the second as soon as the first is answered
-				both.Go(make)
+				both.Go(apply)
 			} else {
-				make()
+				apply()
 			}
 		}
 		both.Wait()
