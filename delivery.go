@@ -182,6 +182,8 @@ type Result struct {
 	Status  DeliveryStatus // pending (try again at NextAttemptAt), delivered or dead_letter
 	// NextAttemptAt is set when Status is pending.
 	NextAttemptAt time.Time
+	// DecidedAt is when that was said, by the clock as it was then.
+	DecidedAt time.Time
 }
 
 // Claim says what is to be leased of a webhook's due deliveries: the most severe

@@ -128,5 +128,6 @@ func (d *Dispatcher) decide(w *cybervault.Webhook, a *cybervault.Assignment, r *
 		return
 	}
 	r.Status = cybervault.DeliveryPending
-	r.NextAttemptAt = d.cfg.Now().Add(delay)
+	r.DecidedAt = d.cfg.Now()
+	r.NextAttemptAt = r.DecidedAt.Add(delay)
 }

@@ -53,14 +53,14 @@ func (c *setback) followed(s *Store, now, back int64) {
 	}
 }
 
-// due is when a delivery is to be attempted again. An attempt that began later
-// than now was judged by the clock as it was: what waits has been moved already.
+// due is when a delivery is to be attempted again. What was decided later than now
+// was decided by the clock as it was: what waits has been moved already.
 func (c *setback) due(s *Store, r *cybervault.Result) int64 {
 	due := micros(r.NextAttemptAt)
 	if c == nil {
 		return due
 	}
-	if ahead := r.Attempt.StartedAt.UnixMicro() - micros(s.now()); ahead >= clockStep.Microseconds() {
+	if ahead := micros(r.DecidedAt) - micros(s.now()); ahead >= clockStep.Microseconds() {
 		due -= ahead
 	}
 	return due

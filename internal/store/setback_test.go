@@ -33,7 +33,7 @@ func TestWhatWaitsMovesWithTheClock(t *testing.T) {
 	retry := func(pub *cybervault.Publication) *cybervault.Result {
 		return &cybervault.Result{
 			Webhook: x.w.ID, Lease: cybervault.Lease{Token: 1}, Status: cybervault.DeliveryPending, NextAttemptAt: cfg.Now().Add(time.Hour),
-			Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](x.ids), Delivery: pub.Deliveries[0].ID, Number: 1, StartedAt: cfg.Now()},
+			Attempt: &cybervault.Attempt{ID: cybervault.NewID[cybervault.AttemptID](x.ids), Delivery: pub.Deliveries[0].ID, Number: 1, StartedAt: cfg.Now()}, DecidedAt: cfg.Now(),
 		}
 	}
 	record := func(r *cybervault.Result) {

@@ -25,8 +25,8 @@ func (l *ledger) claimed(n *node, webhook cybervault.WebhookID, lease cybervault
 		if e.status != cybervault.DeliveryPending {
 			l.w.fail(e.n, "was claimed although it is %s", e.status)
 		}
-		if e.token != 0 && e.until.Truncate(time.Microsecond).After(now) {
-			l.w.fail(e.n, "was claimed by %s while %s has a lease for %s more", n, e.holder, e.until.Sub(now))
+		if e.token != 0 && e.leaseEnd().Truncate(time.Microsecond).After(now) {
+			l.w.fail(e.n, "was claimed by %s while %s has a lease for %s more", n, e.holder, e.leaseEnd().Sub(now))
 		}
 		if e.due.Truncate(time.Microsecond).After(now) {
 			l.w.fail(e.n, "was claimed %s before it is due", e.due.Sub(now))
@@ -37,7 +37,7 @@ func (l *ledger) claimed(n *node, webhook cybervault.WebhookID, lease cybervault
 		if ordered {
 			l.checkLine(e, claimed[:i])
 		}
-		e.token, e.until, e.due, e.holder, e.lost, e.leased = lease.Token, lease.Until, lease.Until, n, nil, time.Now()
+		e.token, e.until, e.due, e.holder, e.lost, e.leased, e.moved = lease.Token, lease.Until, lease.Until, n, nil, time.Now(), 0
 		l.w.trace.add(e.n, "claimed by %s for attempt %d", n, a.Attempt)
 	}
 }
@@ -91,7 +91,7 @@ func (l *ledger) attemptBegins(n *node, e *entry, number int, sequence int64, ur
 			}
 		}
 	}
-	e.running = append(e.running, running{node: n, number: number, begun: now, until: e.until})
+	e.running = append(e.running, running{node: n, number: number, begun: now, until: e.leaseEnd()})
 	l.checkAtOnce(n, e.hook)
 }
 
@@ -222,9 +222,31 @@ func (l *ledger) recorded(n *node, e *entry, r *cybervault.Result, err error) {
 		l.w.fail(e.n, "a result was refused: %v", err)
 	}
 	e.attempts, e.due = r.Attempt.Number, r.NextAttemptAt
+	if ahead := r.DecidedAt.Sub(l.w.storeNow()); ahead > 0 { // decided before the clock was set back
+		e.due = e.due.Add(-ahead)
+	}
 	e.token, e.holder, e.lost = 0, nil, nil
 	e.status = r.Status
 	l.w.trace.add(e.n, "attempt %d recorded: %s, due in %s", r.Attempt.Number, r.Status, r.NextAttemptAt.Sub(l.w.storeNow()))
+}
+
+// leaseEnd is when the store takes the lease to have ended, at the earliest.
+func (e *entry) leaseEnd() time.Time { return e.until.Add(e.moved) }
+
+// clockSet is told that the clock is set. The store moves what waits, or is leased,
+// with a clock that is set back, by that much at the most.
+func (l *ledger) clockSet(by time.Duration) {
+	if by > 0 {
+		return
+	}
+	for _, e := range l.all {
+		if e.status == cybervault.DeliveryPending {
+			e.due, e.moved = e.due.Add(by), e.moved+by
+			for i := range e.running {
+				e.running[i].until = e.running[i].until.Add(by)
+			}
+		}
+	}
 }
 
 func (l *ledger) released(assignments []*cybervault.Assignment) {
@@ -312,7 +334,7 @@ func (l *ledger) handedOut(id cybervault.WebhookID, line []*cybervault.Assignmen
 			l.w.fail(0, "webhook %d was handed %+v, which is %+v", l.hooks[id].n, a, e)
 			return
 		}
-		if e.token != 0 && e.until.Truncate(time.Microsecond).After(l.w.storeNow()) {
+		if e.token != 0 && e.leaseEnd().Truncate(time.Microsecond).After(l.w.storeNow()) {
 			l.w.fail(e.n, "was handed out by a poll while %s has a lease", e.holder)
 		}
 		last = a.Sequence

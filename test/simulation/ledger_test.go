@@ -73,7 +73,8 @@ type entry struct {
 	born     time.Time
 
 	token  int64
-	until  time.Time // of the lease
+	until  time.Time     // of the lease
+	moved  time.Duration // by how much the store may have moved that since, with its clock
 	leased time.Time
 	holder *node // of the lease; nil where nobody knows of it
 	lost   *node // who has it in memory, and was not told yet that it has ended
@@ -273,7 +274,7 @@ func (l *ledger) enter(n *node, ev *event, d *cybervault.NewDelivery) *entry {
 		l.w.fail(e.n, "is skipped and has sequence number %d", d.Sequence)
 	}
 	if d.Lease.Token != 0 {
-		e.token, e.until, e.holder, e.due, e.leased = d.Lease.Token, d.Lease.Until, n, d.Lease.Until, time.Now()
+		e.token, e.until, e.holder, e.due, e.leased, e.moved = d.Lease.Token, d.Lease.Until, n, d.Lease.Until, time.Now(), 0
 	}
 	l.deliveries[d.ID] = e
 	l.all = append(l.all, e)

@@ -120,6 +120,9 @@ func (w *world) storeNow() time.Time { return time.Now().Round(0).Add(w.offset()
 
 // set sets the clock, of the server and its store, or of all nodes.
 func (w *world) set(by time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ledger.clockSet(by)
 	clockMu.Lock()
 	defer clockMu.Unlock()
 	w.clock += by
