@@ -77,15 +77,14 @@ func (s *server) poll(c *call) error {
 }
 
 // await polls until there is something, for as long as wait, or until the caller
-// goes or the server stops.
+// goes or the server stops. What cannot be had for the moment is waited for too.
 func (s *server) await(c *call, id cybervault.WebhookID, poll cybervault.Poll, wait time.Duration) ([]cybervault.Handed, error) {
 	committed, stop := s.Commits.Watch()
 	defer stop()
 	handed, err := s.Poller.Poll(c.ctx(), c.workspace(), id, poll)
-	if err != nil || len(handed) > 0 || wait == 0 {
+	if pollEnds(handed, err) || wait == 0 {
 		return handed, err
 	}
-	poll.After = cybervault.DeliveryID{} // it is acknowledged
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	look := time.NewTicker(pollLook)
@@ -93,11 +92,14 @@ func (s *server) await(c *call, id cybervault.WebhookID, poll cybervault.Poll, w
 	gap := time.NewTimer(pollGap)
 	defer gap.Stop()
 	for pending, ready := false, false; ; {
+		if err == nil {
+			poll.After = cybervault.DeliveryID{} // it is acknowledged
+		}
 		select {
 		case <-c.ctx().Done():
 			return nil, nil
 		case <-end.C:
-			return nil, nil
+			return nil, err
 		case _, open := <-committed:
 			if !open {
 				return nil, nil
@@ -112,12 +114,16 @@ func (s *server) await(c *call, id cybervault.WebhookID, poll cybervault.Poll, w
 			continue
 		}
 		began := s.Now()
-		if handed, err := s.Poller.Poll(c.ctx(), c.workspace(), id, poll); err != nil || len(handed) > 0 {
+		if handed, err = s.Poller.Poll(c.ctx(), c.workspace(), id, poll); pollEnds(handed, err) {
 			return handed, err
 		}
 		pending, ready = false, false
 		gap.Reset(max(pollGap, 4*s.Now().Sub(began)))
 	}
+}
+
+func pollEnds(handed []cybervault.Handed, err error) bool {
+	return len(handed) > 0 || err != nil && cybervault.ErrorCode(err) != cybervault.CodeUnavailable
 }
 
 // wait reads how long to wait, 0 if it is not given.

@@ -104,9 +104,10 @@ func TestPollIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		code   cybervault.Code
 		status int
-	}{{cybervault.CodeGone, 410}, {cybervault.CodeUnavailable, 503}} {
+		query  string
+	}{{cybervault.CodeGone, 410, "?wait=10s"}, {cybervault.CodeUnavailable, 503, ""}} {
 		f.poll = func(cybervault.Poll) ([]cybervault.Handed, error) { return nil, cybervault.Errorf(c.code, "no") }
-		if w := f.do(request{call: pollOf("?wait=10s")}); w.Code != c.status {
+		if w := f.do(request{call: pollOf(c.query)}); w.Code != c.status {
 			t.Errorf("%s was answered %d", c.code, w.Code)
 		}
 	}
@@ -142,7 +143,27 @@ func TestPollWaits(t *testing.T) {
 		if took := time.Since(began); !strings.Contains(w.Body.String(), dlv1.String()) || took > 10*time.Second+400*time.Millisecond {
 			t.Errorf("answered after %v: %s", took, w.Body)
 		}
-		// Only the first look acknowledges.
+		// What cannot be had for the moment is waited for, and then acknowledged.
+		cursor := f.get(request{call: pollOf("")}, 200)["next_cursor"].(string)
+		refusals := 3
+		f.poll = func(poll cybervault.Poll) ([]cybervault.Handed, error) {
+			if poll.After != dlv1 {
+				t.Error("an acknowledgement was lost with a refusal")
+			}
+			if refusals--; refusals >= 0 {
+				return nil, cybervault.Errorf(cybervault.CodeUnavailable, "not now")
+			}
+			return []cybervault.Handed{handed(dlv1)}, nil
+		}
+		if w := f.do(request{call: pollOf("?wait=30s&cursor=" + cursor)}); w.Code != 200 || refusals != -1 {
+			t.Errorf("refused for a moment: %d, %d refusals left", w.Code, refusals)
+		}
+		refusals = 1000
+		if w := f.do(request{call: pollOf("?wait=30s&cursor=" + cursor)}); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("refused throughout: %d", w.Code)
+		}
+		f.poll = func(cybervault.Poll) ([]cybervault.Handed, error) { return nil, nil }
+		// At the server's stop.
 		ready = false
 		go func() { <-time.After(5 * time.Second); close(f.wake) }()
 		began = time.Now()

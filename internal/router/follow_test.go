@@ -94,6 +94,7 @@ func TestWhatFollowsFromAnotherNodesChange(t *testing.T) {
 		if err := other.r.FollowAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if _, err := other.r.Poll(t.Context(), k.ws, line.ID, cybervault.Poll{Admin: true, Limit: 1}); cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
 			t.Errorf("handed out before all is in line: %v", err)
 		}
