@@ -11,9 +11,17 @@ type Record struct {
 	Service  string            // "sshd", …
 	Time     time.Time         // event time, UTC; zero where the record names none
 	Host     string            // the machine that wrote it, as the record names it
+	SourceIP string            // the address that acted, in canonical form; "" where the record names none
+	User     string            // the account that acted or was acted upon; "" where the record names none
 	Fields   map[string]string // Sigma taxonomy names, such as "c-ip", "cs-uri-query", "User"
-	Raw      []byte            // the record as it was read; owned by the Record
-	Line     int               // 1-based line of the input it began on
+
+	// Multi holds the values of fields that have more than one, such as those of a
+	// JSON array, nested names joined by dots. A name stands in Fields or in Multi,
+	// never in both; one whose value is null stands in neither.
+	Multi map[string][]string
+
+	Raw  []byte // the record as it was read; owned by the Record
+	Line int    // 1-based line of the input it began on
 }
 
 // Detection is what the threat engine concluded from telemetry, before it
