@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/telemetry"
+	"github.com/cybervault/cybervault/internal/telemetry/merge"
 )
 
 // maxShownUnreadable bounds how many unreadable lines the summary shows.
@@ -26,17 +26,17 @@ func newAnalyze(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "analyze FILE…", GroupID: groupServer, Args: cobra.MinimumNArgs(1),
 		Short: "Run the threat engine over files, without a server",
-		Long: `Reads log files (- for stdin, gzip is recognised) as one stream, in the order they
-are named, and prints the events that a server would publish for them. Nothing is
-stored or sent. Times are those of the log, so the same files give the same events.
-Access logs of nginx and Apache, HTTP requests as JSON, and the system log with
-sshd's lines are recognised line by line.`,
+		Long: `Reads log files, all files below a directory, or stdin (-), compressed with gzip or not,
+and prints the events that a server would publish for them. Nothing is stored or sent.
+The records of all files are judged in the order of their times, which are those of the
+log, so the same files give the same events.`,
 		Example: `  cybervault analyze /var/log/nginx/access.log /var/log/auth.log
+  cybervault analyze /var/log
   zcat old/*.gz | cybervault analyze --json - | jq .data.vector`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args) },
 	}
 	cmd.Flags().StringVar(&a.source, "source", "", "name of the source that the records come from")
-	cmd.Flags().StringVar(&a.format, "format", "", "read every line as access, http or syslog instead of recognising it")
+	cmd.Flags().StringVar(&a.format, "format", "", "read everything as this format instead of recognising it")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print the events' envelopes, one a line")
 	return cmd
 }
@@ -49,65 +49,53 @@ type analysis struct {
 
 	engine *detect.Engine
 	total  telemetry.Summary
+	late   int
 	lines  []string // the first that could not be read, as the summary shows them
 }
 
 func (a *analysis) run(ctx context.Context, names []string) error {
-	switch a.format {
-	case "", telemetry.FormatAccess, telemetry.FormatHTTP, telemetry.FormatSyslog:
-	default:
-		return usagef("--format: %q is not a format: use %s, %s or %s", a.format, telemetry.FormatAccess, telemetry.FormatHTTP, telemetry.FormatSyslog)
+	options := telemetry.Options{Source: a.source, Format: a.format, Now: a.env.Now}
+	if _, err := telemetry.NewPieces(options); err != nil {
+		return usagef("--format: %s", err)
 	}
-	var err error
+	files, err := logFiles(names, a.env)
+	if err != nil {
+		return err
+	}
 	if a.engine, err = detect.New(detect.Config{Now: a.env.Now}); err != nil {
 		return err
 	}
 	// A fixed workspace: envelopes look as a server's do, and the same each time.
 	workspace := cybervault.WorkspaceID{UUID: cybervault.UUIDFromParts(0, 0)}
 	batch := a.engine.Begin(workspace)
-	started := a.env.Now()
-	var readErr error
-	for _, name := range names {
-		if readErr = a.read(ctx, name, batch); readErr != nil {
-			break // what was read until here is still told of
+	progress := newProgress(a.env, files)
+	report, stopped := merge.Read(ctx, inputs(files), options, func(r *cybervault.Record) error {
+		progress.record()
+		return batch.Add(ctx, r)
+	})
+	took := progress.end()
+	a.count(report)
+	findings, judgeErr := batch.End(ctx)
+	failed := []error{stopped, judgeErr, a.print(workspace, findings)}
+	for _, in := range report.Inputs {
+		if in.Err != nil && stopped == nil { // or it says no more than that
+			failed = append(failed, fmt.Errorf("%s: %w", inputName(in.Name), in.Err))
 		}
 	}
-	findings, judgeErr := batch.End(ctx)
-	printErr := a.print(workspace, findings)
-	a.summarise(len(names), len(findings), a.env.Now().Sub(started))
-	return errors.Join(readErr, judgeErr, printErr)
+	a.summarise(len(files), len(findings), took)
+	return errors.Join(failed...)
 }
 
-func (a *analysis) read(ctx context.Context, name string, batch *detect.Batch) error {
-	in, now := a.env.Stdin, a.env.Now
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
+func (a *analysis) count(report merge.Report) {
+	a.late = report.Late
+	for _, in := range report.Inputs {
+		a.total.Records += in.Summary.Records
+		a.total.Unreadable += in.Summary.Unreadable
+		a.total.Bytes += in.Summary.Bytes
+		for _, s := range in.Summary.Samples[:min(len(in.Summary.Samples), maxShownUnreadable-len(a.lines))] {
+			a.lines = append(a.lines, fmt.Sprintf("%s:%d: %s: %s", inputName(in.Name), s.Line, s.Reason, short(s.Text, 120)))
 		}
-		defer f.Close() //nolint:errcheck // it is only read
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if info.IsDir() {
-			return fmt.Errorf("%s is a directory: name the files in it", name)
-		}
-		// A stamp without a year is from the year before the file was last written.
-		in, now = f, info.ModTime
 	}
-	options := telemetry.Options{Source: a.source, Format: a.format, Now: now}
-	sum, err := telemetry.Parse(ctx, in, options, func(r *cybervault.Record) error { return batch.Add(ctx, r) })
-	a.total.Records += sum.Records
-	a.total.Unreadable += sum.Unreadable
-	a.total.Bytes += sum.Bytes
-	for _, s := range sum.Samples[:min(len(sum.Samples), maxShownUnreadable-len(a.lines))] {
-		a.lines = append(a.lines, fmt.Sprintf("%s:%d: %s: %s", inputName(name), s.Line, s.Reason, short(s.Text, 120)))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", inputName(name), err)
-	}
-	return nil
 }
 
 // finding is what the table shows of an event's data.
@@ -178,5 +166,8 @@ func (a *analysis) summarise(files, events int, took time.Duration) {
 	}
 	if more := a.total.Unreadable - len(a.lines); more > 0 && len(a.lines) > 0 {
 		fmt.Fprintf(w, "  and %d more\n", more)
+	}
+	if a.late > 0 {
+		fmt.Fprintf(w, "  %d records were too far from their place in time to be put there, and were judged late\n", a.late)
 	}
 }

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -99,13 +101,56 @@ func TestAnalyzeReadsStdinAndNamesWhatItCannotRead(t *testing.T) {
 	}
 	missing := filepath.Join(t.TempDir(), "missing.log")
 	got := run(t, nil, "", "analyze", auth, missing)
-	if got.status != cli.ExitFailed || !strings.Contains(got.stderr, missing) || !strings.Contains(got.stdout, "198.51.100.23") {
-		t.Errorf("status %d, stdout %q, stderr %q; want status 1, the file's name, and what was found before it", got.status, got.stdout, got.stderr)
+	if got.status != cli.ExitFailed || !strings.Contains(got.stderr, missing) || got.stdout != "" {
+		t.Errorf("status %d, stdout %q, stderr %q; want status 1 and the file's name, before anything is read", got.status, got.stdout, got.stderr)
 	}
-	if got := run(t, nil, "", "analyze", filepath.Dir(auth)); got.status != cli.ExitFailed || !strings.Contains(got.stderr, "is a directory") {
-		t.Errorf("of a directory: status %d, stderr %q", got.status, got.stderr)
+	if got := run(t, nil, "", "analyze", t.TempDir()); got.status != cli.ExitFailed || !strings.Contains(got.stderr, "no file") {
+		t.Errorf("of an empty directory: status %d, stderr %q", got.status, got.stderr)
 	}
 	if got := run(t, nil, "", "analyze", "--format", "csv", auth); got.status != cli.ExitUsage || !strings.Contains(got.stderr, "--format") {
 		t.Errorf("of an unknown format: status %d, stderr %q", got.status, got.stderr)
+	}
+}
+
+// A directory is all files in it, however they are packed; one that is damaged is
+// named, and what it held before the damage is told of with the rest.
+func TestAnalyzeADirectory(t *testing.T) {
+	t.Parallel()
+	access, auth := attackLog(t)
+	dir := filepath.Dir(access)
+	var packed bytes.Buffer
+	zw := gzip.NewWriter(&packed)
+	for i := range 400 {
+		fmt.Fprintf(zw, "Mar  9 08:40:%02d gate-2 sshd[2246]: Failed password for root from 198.51.100.77 port 4%04d ssh2\n", i%60, i)
+	}
+	if err := zw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, b []byte) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		written := time.Date(2025, 4, 1, 0, 0, 0, 0, time.UTC)
+		if err := os.Chtimes(name, written, written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(dir, "old", "auth.log.2.gz"), packed.Bytes())
+	write(filepath.Join(dir, ".hidden", "auth.log"), []byte("not looked at\n"))
+	got := run(t, nil, "", "analyze", dir, access) // which is not read twice
+	if got.status != cli.ExitDone || !strings.Contains(got.stderr, "450 records") || !strings.Contains(got.stderr, "3 file(s)") {
+		t.Fatalf("status %d: %s", got.status, got.stderr)
+	}
+	if older, newer := strings.Index(got.stdout, "198.51.100.77"), strings.Index(got.stdout, "198.51.100.23"); older < 0 || newer < older {
+		t.Errorf("not in the order of time:\n%s", got.stdout)
+	}
+	write(filepath.Join(dir, "old", "auth.log.2.gz"), packed.Bytes()[:packed.Len()-20])
+	got = run(t, nil, "", "analyze", dir, auth)
+	if got.status != cli.ExitFailed || !strings.Contains(got.stderr, "auth.log.2.gz: ") || !strings.Contains(got.stdout, "198.51.100.23") {
+		t.Errorf("with a damaged file: status %d, %s%s", got.status, got.stdout, got.stderr)
 	}
 }
