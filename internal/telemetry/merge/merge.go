@@ -41,7 +41,10 @@ type Input struct {
 	// time, unless Once says that it can only be read once.
 	Open func() (io.ReadCloser, error)
 	Once bool
-	Now  func() time.Time // tells the year of stamps that have none; that of the options if nil
+	// Now tells the year of stamps that have none, and the time of records before
+	// any that has one. If it is nil that of the options does the former, and the
+	// latter stay without.
+	Now func() time.Time
 }
 
 // Report says what was read.
@@ -63,7 +66,7 @@ type InputReport struct {
 
 // Read hands the records of all inputs to yield, ordered by their times; those of
 // equal time in the order of the inputs, and of the input. A record without a
-// time keeps its place behind the one before it.
+// time is given that of the one before it.
 //
 // An input that fails spoils no other; its report says why. The error of Read is
 // the yield's, or the context's.
@@ -169,11 +172,16 @@ func (m *merger) fill(ctx context.Context, s *source) error {
 		}
 		rec := s.ready[0]
 		s.ready = s.ready[1:]
-		if !rec.Time.IsZero() {
+		switch {
+		case !rec.Time.IsZero():
 			s.clock = rec.Time
+		case s.clock.IsZero() && s.input.Now != nil:
+			rec.Time = s.input.Now().UTC()
+		default:
+			rec.Time = s.clock
 		}
 		s.seen++
-		s.held.push(item{rec: rec, at: s.clock, place: s.seen})
+		s.held.push(item{rec: rec, at: rec.Time, place: s.seen})
 		s.bytes += len(rec.Raw)
 	}
 	return nil

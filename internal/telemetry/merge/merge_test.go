@@ -57,6 +57,23 @@ func TestInputsAreOne(t *testing.T) {
 	}
 }
 
+// The same files give the same times, also to records that name none.
+func TestARecordWithoutATime(t *testing.T) {
+	t.Parallel()
+	request := func(path string) string { return `{"method":"GET","url":"` + path + `"}` + "\n" }
+	written := day.Add(time.Hour)
+	in := input("a", request("/a")+`{"method":"GET","url":"/b","timestamp":"2026-03-10T00:00:07Z"}`+"\n"+request("/c"))
+	in.Now = func() time.Time { return written }
+	var got []string
+	_, err := merge.Read(t.Context(), []merge.Input{in, input("b", request("/d"))}, telemetry.Options{}, func(r *cybervault.Record) error {
+		got = append(got, r.Fields[cybervault.FieldWebStem]+" "+r.Time.Format("15:04:05"))
+		return nil
+	})
+	if want := []string{"/d 00:00:00", "/b 00:00:07", "/c 00:00:07", "/a 01:00:00"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("read as %v, want %v; %v", got, want, err)
+	}
+}
+
 // Whatever the readers' speeds, the order is that of a stable sort by time.
 func TestOrderIsThatOfASort(t *testing.T) {
 	t.Parallel()
