@@ -13,37 +13,6 @@ const modelVersion = "ai_v0.1"
 // in the envelope's metadata.
 func EngineVersion() string { return modelVersion }
 
-// beta is a Beta distribution's two counts: of such attacks that a person was
-// asked about, so many were malicious and so many were not. They were chosen by
-// judgement, not fitted; a person's dispositions will be added to them.
-type beta struct{ bad, good float64 }
-
-func (b beta) logit() float64 { return math.Log(b.bad / b.good) }
-
-// priors are what one detection is worth before anything else is known.
-var priors = map[string]beta{
-	"scanner":               {9, 1},
-	"protocol_attack":       {5, 5},
-	"path_traversal":        {8, 2},
-	"remote_file_inclusion": {6, 4},
-	"remote_code_execution": {6, 4},
-	"php_injection":         {6, 4},
-	"code_injection":        {6, 4},
-	"ssrf":                  {6, 4},
-	"ldap_injection":        {6, 4},
-	"xss":                   {7, 3},
-	"sql_injection":         {7, 3},
-	"session_fixation":      {5, 5},
-	"java_attack":           {8, 2},
-	"reconnaissance":        {4, 6}, // one request for an odd file is mostly a stale link
-
-	"brute_force":            {8, 2},
-	"slow_brute_force":       {6, 4},
-	"password_spray":         {8, 2},
-	"distributed_guessing":   {7, 3},
-	"success_after_failures": {8, 2},
-}
-
 // weights move the log-odds. All were chosen by judgement.
 var weights = struct {
 	rules      float64 // for each doubling of the number of different rules
@@ -65,15 +34,10 @@ var weights = struct {
 }
 
 // confidence is the probability, as far as the model knows, that a person would
-// agree that the attack is malicious: the prior of its strongest detection and
-// the evidence, added up as log-odds.
-func (a *attack) confidence() float64 {
-	name, _ := a.best()
-	prior, ok := priors[name]
-	if !ok {
-		prior = beta{5, 5}
-	}
-	odds := prior.logit()
+// agree that the attack is malicious: the prior of its strongest detection, moved
+// by what people said before, and the evidence, added up as log-odds.
+func (a *attack) confidence(said cybervault.Dispositions) float64 {
+	odds := a.prior(said).logit()
 	doublings := func(n int) float64 { return math.Log2(float64(max(n, 1))) }
 	odds += weights.rules * doublings(len(a.detections)+a.further)
 	odds += weights.kinds * float64(len(a.names)-1)

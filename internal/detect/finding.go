@@ -50,7 +50,7 @@ type authData struct {
 // tell makes the finding of an attack that is worth one: it is sure enough, and
 // it was not told of before or has grown since.
 func (as *attacks) tell(a *attack) (cybervault.Finding, bool) {
-	confidence, severity := a.confidence(), a.severity()
+	confidence, severity := a.confidence(as.said[a.key.ws]), a.severity()
 	if confidence < as.min || a.told && !a.grown(severity) {
 		return cybervault.Finding{}, false
 	}
