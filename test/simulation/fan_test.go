@@ -68,8 +68,8 @@ func (f fan) Dispatch(assignments []*cybervault.Assignment) {
 	for _, a := range assignments {
 		n := f.reserver(place{a.Webhook, a.Severity, false})
 		f.w.mu.Lock()
-		if e := f.w.ledger.deliveries[a.Delivery]; e != nil && e.token == a.Lease.Token {
-			e.holder = n
+		if e := f.w.ledger.deliveries[a.Delivery]; e != nil {
+			e.handOver(a.Lease.Token, n)
 		}
 		f.w.mu.Unlock()
 		if n != nil {

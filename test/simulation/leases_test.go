@@ -270,7 +270,19 @@ func (l *ledger) freedLeases() {
 
 // end ends a delivery whose lease may be somebody's, who is told later.
 func (e *entry) end(status cybervault.DeliveryStatus) {
-	e.lost, e.status, e.token, e.holder = e.holder, status, 0, nil
+	e.lost, e.lostToken, e.status, e.token, e.holder = e.holder, e.token, status, 0, nil
+}
+
+// handOver is told of the node that has in memory what was leased at its birth. It may
+// have ended while the answer of the commit was under way; until that end is answered
+// the node cannot know.
+func (e *entry) handOver(token int64, n *node) {
+	switch {
+	case e.token == token:
+		e.holder = n
+	case e.lost != nil && e.lostToken == token:
+		e.lost = n
+	}
 }
 
 func (l *ledger) cancelled(id cybervault.DeliveryID, err error) {

@@ -72,12 +72,13 @@ type entry struct {
 	due      time.Time
 	born     time.Time
 
-	token  int64
-	until  time.Time     // of the lease
-	moved  time.Duration // by how much the store may have moved that since, with its clock
-	leased time.Time
-	holder *node // of the lease; nil where nobody knows of it
-	lost   *node // who has it in memory, and was not told yet that it has ended
+	token     int64
+	until     time.Time     // of the lease
+	moved     time.Duration // by how much the store may have moved that since, with its clock
+	leased    time.Time
+	holder    *node // of the lease; nil where nobody knows of it
+	lost      *node // who has it in memory, and was not told yet that it has ended
+	lostToken int64 // of the lease that lost had
 
 	running  []running
 	requests int
