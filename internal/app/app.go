@@ -102,6 +102,11 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if cfg.DatabaseURL == "" {
 		database = filepath.Join(cfg.DataDir, DatabaseFile)
 	}
+	if database != "" {
+		if err := checkRestored(database); err != nil {
+			return nil, err
+		}
+	}
 	key, err := loadKey(cfg.KeyFile(), database)
 	if err != nil {
 		return nil, err

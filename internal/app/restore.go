@@ -47,7 +47,11 @@ func Restore(ctx context.Context, cfg config.Config, r io.Reader, o RestoreOptio
 	if err != nil {
 		return done, err
 	}
-	if len(there) > 0 && !o.Force {
+	left, err := halfRestored(path)
+	if err != nil {
+		return done, err
+	}
+	if len(there) > 0 && left == "" && !o.Force {
 		return done, cybervault.Invalid("data", "%s is there already: choose a fresh directory, or give --force, which moves it aside", there[0])
 	}
 	dir, err := os.MkdirTemp(cfg.DataDir, restorePattern)
@@ -77,7 +81,10 @@ func Restore(ctx context.Context, cfg config.Config, r io.Reader, o RestoreOptio
 	if err := os.Rename(fresh, path); err != nil {
 		return done, fmt.Errorf("put the database in its place: %w", err)
 	}
-	return done, backup.SyncDir(cfg.DataDir)
+	if err := backup.SyncDir(cfg.DataDir); err != nil {
+		return done, err
+	}
+	return done, checkRestored(path)
 }
 
 // databaseFiles lists the files of a database that exist: a write-ahead log that
@@ -94,11 +101,26 @@ func databaseFiles(path string) (found []string, err error) {
 	return found, nil
 }
 
+// moveAside moves the files of a database to a name that nothing has, and leaves a
+// note of it for as long as the new one is not in its place.
 func moveAside(files []string, path string, now time.Time) (aside string, err error) {
-	if len(files) == 0 {
-		return "", nil
+	left, err := halfRestored(path)
+	if err != nil {
+		return "", err
 	}
-	aside = path + ".replaced-" + now.UTC().Format("20060102T150405Z")
+	switch {
+	case left != "": // by a restore that was broken off: what is there belongs to it
+		aside = left
+	case len(files) == 0:
+		return "", nil
+	default:
+		if aside, err = freeName(path + ".replaced-" + now.UTC().Format("20060102T150405Z")); err != nil {
+			return "", err
+		}
+		if err := noteRestore(path, aside); err != nil {
+			return "", err
+		}
+	}
 	// The log goes last: until then a database without it would be opened.
 	for _, file := range files {
 		if err := os.Rename(file, aside+file[len(path):]); err != nil {
@@ -106,6 +128,18 @@ func moveAside(files []string, path string, now time.Time) (aside string, err er
 		}
 	}
 	return aside, nil
+}
+
+// freeName is a name that no file of a database has: two restores may fall into one
+// second.
+func freeName(name string) (string, error) {
+	for n, free := 2, name; ; n++ {
+		taken, err := databaseFiles(free)
+		if err != nil || len(taken) == 0 {
+			return free, err
+		}
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
 }
 
 func syncFile(path string) error {
