@@ -36,6 +36,7 @@ import (
 	"github.com/cybervault/cybervault/internal/outbound"
 	"github.com/cybervault/cybervault/internal/router"
 	"github.com/cybervault/cybervault/internal/store"
+	"github.com/cybervault/cybervault/internal/telemetry/listen"
 )
 
 // Limits on the connections of callers.
@@ -67,6 +68,7 @@ type App struct {
 	commits    *observe.Changes // the change log has grown
 	pipeline   *pipeline
 	streams    []source
+	syslog     *listen.Server // nil: nobody sends any
 	retention  *retention
 	nodes      *follower // nil where no other node can share the store
 	audit      *audit.Log
@@ -152,6 +154,9 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	if err := a.openStreams(metrics); err != nil {
+		return nil, err
+	}
+	if err := a.openSyslog(metrics); err != nil {
 		return nil, err
 	}
 	a.outbound = outbound.New(outbound.Config{AllowDestinations: cfg.AllowDestinations, Dev: cfg.Dev, Resolver: a.resolver})
@@ -305,6 +310,9 @@ func (a *App) Run(ctx context.Context) error {
 func (a *App) closeAll() error {
 	if a.listener != nil {
 		_ = a.listener.Close()
+	}
+	if a.syslog != nil {
+		a.syslog.Close()
 	}
 	if a.router != nil {
 		a.router.Close()

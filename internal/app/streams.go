@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -54,9 +55,12 @@ func (f *feed) Judge(ctx context.Context, pieces []stream.Piece) (stream.Receipt
 	var receipt stream.Receipt
 	var lines int
 	batch := f.pipeline.engine.Begin(f.workspace)
-	add := func(rec *cybervault.Record) error { return batch.Add(ctx, rec) }
 	err := func() error {
 		for i, piece := range pieces {
+			add := func(rec *cybervault.Record) error {
+				rec.Host = cmp.Or(rec.Host, piece.Host)
+				return batch.Add(ctx, rec)
+			}
 			reader, err := f.reader(piece.Source, piece.Format)
 			if err != nil {
 				return err
@@ -169,13 +173,16 @@ func (a *App) runStreams(ctx context.Context) (stop func(ctx context.Context)) {
 	for _, s := range a.streams {
 		wg.Go(func() { s.Run(reading) })
 	}
+	if a.syslog != nil {
+		wg.Go(func() { a.syslog.Run(reading) })
+	}
 	go func() { defer close(done); wg.Wait() }()
 	return func(ctx context.Context) {
 		cancel()
 		select {
 		case <-done:
 		case <-ctx.Done():
-			a.log.Warn("a stream of telemetry was cut off: what it had in hand is read again")
+			a.log.Warn("telemetry was cut off: what a stream had in hand is read again, what syslog had is lost")
 		}
 	}
 }

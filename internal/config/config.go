@@ -57,6 +57,7 @@ type Config struct {
 	DrainTimeout      time.Duration // how long a graceful stop waits for running attempts
 	Kafka             Kafka         // telemetry from Kafka
 	NATS              NATS          // telemetry from NATS JetStream
+	Syslog            Syslog        // telemetry from senders of syslog
 }
 
 // Default returns the settings of a server that was told nothing.
@@ -104,7 +105,7 @@ func (c Config) Warnings() []string {
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopback(host) {
 		warnings = append(warnings, fmt.Sprintf("listening on %s, without TLS: put a proxy that ends TLS in front of it", c.Listen))
 	}
-	return append(warnings, c.streamWarnings()...)
+	return append(append(warnings, c.streamWarnings()...), c.syslogWarnings()...)
 }
 
 func loopback(host string) bool {
@@ -131,10 +132,6 @@ func (c Config) GoString() string { return "config.Config{" + c.String() + "}" }
 func (c Config) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
 
 func (c Config) attrs() []slog.Attr {
-	ranges := make([]string, len(c.AllowDestinations))
-	for i, p := range c.AllowDestinations {
-		ranges[i] = p.String()
-	}
 	return append([]slog.Attr{
 		slog.String("listen", c.Listen),
 		slog.String("data", c.DataDir),
@@ -144,14 +141,22 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("disable_after", cybervault.FormatDuration(c.DisableAfter)),
 		slog.String("retention", formatDays(c.Retention)),
 		slog.String("retention_dead_letters", formatDays(c.RetentionDead)),
-		slog.String("allow_destination", strings.Join(ranges, ",")),
+		slog.String("allow_destination", rangesText(c.AllowDestinations)),
 		slog.Bool("dev", c.Dev),
 		slog.String("log_level", strings.ToLower(c.LogLevel.String())),
 		slog.String("log_format", c.LogFormat),
 		slog.String("secret_key_file", c.KeyFile()),
 		slog.String("bootstrap_api_key", redact(c.BootstrapAPIKey)),
 		slog.String("drain_timeout", cybervault.FormatDuration(c.DrainTimeout)),
-	}, c.streamAttrs()...)
+	}, append(c.streamAttrs(), c.syslogAttrs()...)...)
+}
+
+func rangesText(ranges []netip.Prefix) string {
+	words := make([]string, len(ranges))
+	for i, p := range ranges {
+		words[i] = p.String()
+	}
+	return strings.Join(words, ",")
 }
 
 func redact(s string) string {

@@ -94,7 +94,7 @@ func options() []option {
 			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
 			set: setDrainTimeout,
 		},
-	}, streamOptions()...)
+	}, append(streamOptions(), syslogOptions()...)...)
 }
 
 // defaultText is the default of an option as it would be written.
@@ -115,15 +115,18 @@ func setText(field *string, s string) error {
 	return nil
 }
 
-func setListen(c *Config, s string) error {
-	host, port, err := net.SplitHostPort(s)
+func setListen(c *Config, s string) error { return setAddress(&c.Listen, s, "8400") }
+
+// setAddress reads where to listen; port is the one to show in an example.
+func setAddress(field *string, s, port string) error {
+	host, given, err := net.SplitHostPort(s)
 	if err != nil {
-		return fmt.Errorf("%q is not an address to listen on: use host:port, such as 127.0.0.1:8400 or [::1]:8400", s)
+		return fmt.Errorf("%q is not an address to listen on: use host:port, such as 127.0.0.1:%s or [::1]:%s", s, port, port)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("%q has no port between 0 and 65535: use host:port, such as 127.0.0.1:8400", s)
+	if n, err := strconv.Atoi(given); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has no port between 0 and 65535: use host:port, such as 127.0.0.1:%s", s, port)
 	}
-	c.Listen = net.JoinHostPort(host, port)
+	*field = net.JoinHostPort(host, given)
 	return nil
 }
 
@@ -166,21 +169,25 @@ func setDisableAfter(c *Config, s string) error {
 	return nil
 }
 
-func setAllowDestinations(c *Config, s string) error {
+func setAllowDestinations(c *Config, s string) (err error) {
+	c.AllowDestinations, err = parseRanges(s)
+	return err
+}
+
+func parseRanges(s string) ([]netip.Prefix, error) {
 	words := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(words) > MaxAllowDestinations {
-		return fmt.Errorf("has %d ranges, more than %d: join neighbours into wider ones", len(words), MaxAllowDestinations)
+		return nil, fmt.Errorf("has %d ranges, more than %d: join neighbours into wider ones", len(words), MaxAllowDestinations)
 	}
 	ranges := make([]netip.Prefix, 0, len(words))
 	for _, word := range words {
 		p, err := parseRange(word)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ranges = append(ranges, p)
 	}
-	c.AllowDestinations = ranges
-	return nil
+	return ranges, nil
 }
 
 func parseRange(s string) (netip.Prefix, error) {

@@ -11,6 +11,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -300,7 +301,7 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	f := rec.Fields
 	status, _ := strconv.Atoi(f[cybervault.FieldWebStatus])
 	source := f[cybervault.FieldClientIP]
-	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: source, target: target(f[cybervault.FieldWebHost], rec)}
+	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: source, target: target(cmp.Or(f[cybervault.FieldWebHost], rec.Host), rec)}
 	name, rank, technique := web.Verdict(matches)
 	for i := range matches {
 		m := &matches[i]

@@ -36,6 +36,9 @@ func (p *parser) syslog(s string) (*cybervault.Record, string) {
 
 // logEntry makes the record of one entry of the system log.
 func (p *parser) logEntry(at time.Time, host, program, pid, message string) *cybervault.Record {
+	if rec := p.accessEntry(host, program, message); rec != nil {
+		return rec
+	}
 	f := make(map[string]string, 12)
 	set(f, cybervault.FieldProgram, program)
 	set(f, cybervault.FieldPID, pid)
@@ -44,6 +47,22 @@ func (p *parser) logEntry(at time.Time, host, program, pid, message string) *cyb
 	if isSSHD(program) {
 		rec.Service = "sshd"
 		p.sshd.read(rec)
+	}
+	return rec
+}
+
+// accessEntry makes the record of a web server's access log that goes by way of
+// the system log. Only its own name in front makes it one: other programs quote
+// requests, too.
+func (p *parser) accessEntry(host, program, message string) *cybervault.Record {
+	switch program {
+	case "nginx", "apache", "apache2", "httpd", "httpd_access_log", "apache_access", "nginx_access", "caddy", "lighttpd":
+	default:
+		return nil
+	}
+	rec, _ := p.access(message)
+	if rec != nil && rec.Host == "" {
+		rec.Host = host
 	}
 	return rec
 }

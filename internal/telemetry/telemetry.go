@@ -190,8 +190,18 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 		return nil, "a JSON object with a url was expected"
 	}
 	// An access-log line has its time in brackets and its request in quotes;
-	// a syslog line starts with its time. Each parser is strict enough to say no
-	// to the other's lines.
+	// a syslog line starts with its priority or its time. Each parser is strict
+	// enough to say no to the other's lines, but that a line in a syslog line
+	// would pass for one with a long head.
+	if s[0] == '<' {
+		if rec, _ := p.syslog(s); rec != nil {
+			return rec, ""
+		}
+	} else if _, _, stamped := p.stamp(s); stamped {
+		if rec, _ := p.syslog(s); rec != nil {
+			return rec, ""
+		}
+	}
 	if strings.IndexByte(s, '[') > 0 && strings.IndexByte(s, '"') > 0 {
 		if rec, _ := p.access(s); rec != nil {
 			return rec, ""

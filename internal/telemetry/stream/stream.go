@@ -25,6 +25,7 @@ const (
 // JSON document, or several.
 type Piece struct {
 	Source string // the topic or the subject
+	Host   string // who sent it, for records that name no machine; "" where nobody knows
 	Format string // as telemetry.Options has it; empty: each line is recognised
 	Data   []byte
 }
