@@ -1,0 +1,13 @@
+// Package sigma finds attacks in records by Sigma rules.
+//
+// It stands beside detect/web and detect/login (telemetry -> detect -> router)
+// and owns the Sigma format, version 2.1: it reads rules, correlations and
+// filters, says by file and line why one cannot be used, compiles rules, and
+// tells which of them a record matches.
+//
+//	YAML ─Parse─> Rule, Correlation, Filter ─Compile─> Engine ─Match─> Hit
+//
+// An Engine never changes, so whoever holds one swaps it for the next. The
+// package publishes nothing, keeps no state between records, opens no socket,
+// and never reads the clock.
+package sigma
