@@ -48,6 +48,30 @@ type Finding struct {
 	// gives the same key.
 	Key  string
 	Data []byte // JSON object, valid against the type's schema
+	Gist Gist
+}
+
+// Gist is what a finding says, for whoever groups findings and need not know the
+// data of each type.
+type Gist struct {
+	Subject    string    `json:"subject"` // the threat's own id, or the suspicious login's; "" of what belongs to no incident
+	Severity   Severity  `json:"severity"`
+	Confidence float64   `json:"confidence"`
+	Name       string    `json:"name"`            // vector or pattern
+	Names      []string  `json:"names,omitempty"` // all that it showed, the one that would do most harm first
+	Count      int       `json:"count"`           // records
+	FirstSeen  time.Time `json:"first_seen"`
+	LastSeen   time.Time `json:"last_seen"`
+	SourceIP   string    `json:"source_ip,omitempty"` // canonical; "" where none is known
+	User       string    `json:"user,omitempty"`
+	Asset      string    `json:"asset,omitempty"`
+	Techniques []string  `json:"techniques,omitempty"` // of ATT&CK
+	Rules      []string  `json:"rules,omitempty"`      // "engine:rule_id" of each detection
+	// OnAsset says that it happened on the asset itself, and not only towards it,
+	// so that the asset has it in common with what else happened there.
+	OnAsset bool `json:"on_asset,omitempty"`
+	// NoSuchUser says that User is the name of no account.
+	NoSuchUser bool `json:"no_such_user,omitempty"`
 }
 
 // TelemetryReceipt is the answer to whoever handed telemetry in, once the

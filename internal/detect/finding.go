@@ -61,7 +61,7 @@ func (as *attacks) tell(a *attack) (cybervault.Finding, bool) {
 		body = a.data(confidence, severity, cybervault.MaxDetectionRecordBytes/8)
 	}
 	sum := sha256.Sum256(append([]byte(a.key.ws.String()+"\x00"+a.key.kind+"\x00"), body...))
-	return cybervault.Finding{Type: a.key.kind, Timestamp: a.last, Key: findingKey + hex.EncodeToString(sum[:16]), Data: body}, true
+	return cybervault.Finding{Type: a.key.kind, Timestamp: a.last, Key: findingKey + hex.EncodeToString(sum[:16]), Data: body, Gist: a.gist(confidence, severity)}, true
 }
 
 // maxData leaves room for the rest of the envelope.
