@@ -89,11 +89,11 @@ type attacks struct {
 	recent  *list.List // of *attack, the most recently touched in front
 	evicted int64
 	min     float64
-	said    map[cybervault.WorkspaceID]cybervault.Dispositions
+	said    map[cybervault.WorkspaceID]cybervault.DispositionCounts
 }
 
 func newAttacks(minConfidence float64) *attacks {
-	return &attacks{byKey: map[attackKey]*list.Element{}, recent: list.New(), min: minConfidence, said: map[cybervault.WorkspaceID]cybervault.Dispositions{}}
+	return &attacks{byKey: map[attackKey]*list.Element{}, recent: list.New(), min: minConfidence, said: map[cybervault.WorkspaceID]cybervault.DispositionCounts{}}
 }
 
 // fold adds a signal to the attack it belongs to, or starts one. An attack that

@@ -36,7 +36,7 @@ var weights = struct {
 // confidence is the probability, as far as the model knows, that a person would
 // agree that the attack is malicious: the prior of its strongest detection, moved
 // by what people said before, and the evidence, added up as log-odds.
-func (a *attack) confidence(said cybervault.Dispositions) float64 {
+func (a *attack) confidence(said cybervault.DispositionCounts) float64 {
 	odds := a.prior(said).logit()
 	doublings := func(n int) float64 { return math.Log2(float64(max(n, 1))) }
 	odds += weights.rules * doublings(len(a.detections)+a.further)

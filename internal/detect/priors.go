@@ -60,7 +60,7 @@ const (
 )
 
 // moved adds what people said, at most so many of them, each worth a share.
-func (b beta) moved(d cybervault.Disposition, share, most float64) beta {
+func (b beta) moved(d cybervault.DispositionCount, share, most float64) beta {
 	bad, good := share*float64(max(d.TruePositives, 0)), share*float64(max(d.FalsePositives, 0))
 	if n := bad + good; n > most {
 		bad, good = bad*most/n, good*most/n
@@ -72,7 +72,7 @@ func (b beta) moved(d cybervault.Disposition, share, most float64) beta {
 // its vector or pattern and, below it, that of the rule which people trust most.
 // Another rule that is known for false alarms does not speak for the attack's
 // being one.
-func (a *attack) prior(said cybervault.Dispositions) beta {
+func (a *attack) prior(said cybervault.DispositionCounts) beta {
 	name, _ := a.best()
 	vector, known := priors[name]
 	if !known {
@@ -101,7 +101,7 @@ func (a *attack) prior(said cybervault.Dispositions) beta {
 // SetDispositions replaces what people of a workspace said of past findings. It
 // moves the confidence of what is concluded from now on, open attacks included;
 // nil forgets all. The map is copied; negative counts are taken as none.
-func (e *Engine) SetDispositions(ws cybervault.WorkspaceID, d cybervault.Dispositions) {
+func (e *Engine) SetDispositions(ws cybervault.WorkspaceID, d cybervault.DispositionCounts) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(d) == 0 {

@@ -13,7 +13,7 @@ import (
 // something of earlier ones.
 func TestDispositionsMoveConfidence(t *testing.T) {
 	t.Parallel()
-	confidence := func(ws cybervault.WorkspaceID, d cybervault.Dispositions) float64 {
+	confidence := func(ws cybervault.WorkspaceID, d cybervault.DispositionCounts) float64 {
 		e := newEngine(t, detect.Config{MinConfidence: 0.001})
 		e.SetDispositions(wsA, d)
 		fs := feed(t, e, ws, "web", strings.NewReader(line(0, "203.0.113.5", sqli, 200)))
@@ -25,13 +25,13 @@ func TestDispositionsMoveConfidence(t *testing.T) {
 	plain := confidence(wsA, nil)
 	for _, c := range []struct {
 		name   string
-		said   cybervault.Dispositions
+		said   cybervault.DispositionCounts
 		higher bool
 	}{
-		{"true positives of the rule", cybervault.Dispositions{"942100": {TruePositives: 10}}, true},
-		{"false positives of the rule", cybervault.Dispositions{"942100": {FalsePositives: 10}}, false},
-		{"true positives of the vector", cybervault.Dispositions{"sql_injection": {TruePositives: 10}}, true},
-		{"false positives of the vector", cybervault.Dispositions{"sql_injection": {FalsePositives: 10}}, false},
+		{"true positives of the rule", cybervault.DispositionCounts{"942100": {TruePositives: 10}}, true},
+		{"false positives of the rule", cybervault.DispositionCounts{"942100": {FalsePositives: 10}}, false},
+		{"true positives of the vector", cybervault.DispositionCounts{"sql_injection": {TruePositives: 10}}, true},
+		{"false positives of the vector", cybervault.DispositionCounts{"sql_injection": {FalsePositives: 10}}, false},
 	} {
 		if got := confidence(wsA, c.said); got == plain || got > plain != c.higher {
 			t.Errorf("%s: %v, without %v", c.name, got, plain)
@@ -40,16 +40,16 @@ func TestDispositionsMoveConfidence(t *testing.T) {
 			t.Errorf("%s: moved another workspace to %v, from %v", c.name, got, plain)
 		}
 	}
-	if got := confidence(wsA, cybervault.Dispositions{"942100": {FalsePositives: 40}}); got >= 0.5 {
+	if got := confidence(wsA, cybervault.DispositionCounts{"942100": {FalsePositives: 40}}); got >= 0.5 {
 		t.Errorf("a rule that was wrong 40 times still publishes at %v", got)
 	}
-	if got := confidence(wsA, cybervault.Dispositions{"xss": {FalsePositives: 40}, "941100": {FalsePositives: 40}}); got != plain {
+	if got := confidence(wsA, cybervault.DispositionCounts{"xss": {FalsePositives: 40}, "941100": {FalsePositives: 40}}); got != plain {
 		t.Errorf("what others were wrong about moved it to %v", got)
 	}
-	if got := confidence(wsA, cybervault.Dispositions{"sql_injection": {FalsePositives: 100000}}); got < 0.3 {
+	if got := confidence(wsA, cybervault.DispositionCounts{"sql_injection": {FalsePositives: 100000}}); got < 0.3 {
 		t.Errorf("a noisy vector silenced all of its rules: %v", got)
 	}
-	if got := confidence(wsA, cybervault.Dispositions{"942100": {TruePositives: -5, FalsePositives: -5}}); got != plain {
+	if got := confidence(wsA, cybervault.DispositionCounts{"942100": {TruePositives: -5, FalsePositives: -5}}); got != plain {
 		t.Errorf("negative counts moved it to %v", got)
 	}
 }
@@ -59,7 +59,7 @@ func TestDispositionsMoveConfidence(t *testing.T) {
 func TestTrustedRuleOutweighsNoisyOne(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, detect.Config{})
-	e.SetDispositions(wsA, cybervault.Dispositions{"942100": {FalsePositives: 50}})
+	e.SetDispositions(wsA, cybervault.DispositionCounts{"942100": {FalsePositives: 50}})
 	attack := strings.Join([]string{line(0, "203.0.113.5", sqli, 200),
 		line(time.Second, "203.0.113.5", "/item?id=1+union+select+password,2+from+users--", 200)}, "\n")
 	if fs := feed(t, e, wsA, "web", strings.NewReader(attack)); len(fs) != 1 {
