@@ -58,7 +58,9 @@ func check(c *cybervault.IncidentChange) error {
 		case text == nil:
 		case len(*text) > field.most:
 			return cybervault.Invalid(field.name, "is %d bytes long, more than %d", len(*text), field.most)
-		case !utf8.ValidString(*text) || strings.ContainsFunc(*text, func(r rune) bool { return unicode.IsControl(r) && (field.name != "note" || r != '\n' && r != '\t' && r != '\r') }):
+		case !utf8.ValidString(*text) || strings.ContainsFunc(*text, func(r rune) bool {
+			return unicode.IsControl(r) && (field.name != "note" || r != '\n' && r != '\t' && r != '\r')
+		}):
 			return cybervault.Invalid(field.name, "holds a control character, or is not UTF-8")
 		}
 	}
