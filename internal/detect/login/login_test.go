@@ -2,6 +2,7 @@ package login
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -180,24 +181,62 @@ func TestServiceProbes(t *testing.T) {
 	}
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	t.Parallel()
+// A million sources, each with a try at its own account, are held in 64 MB or
+// less; the stalest go first, and are counted.
+func TestAMillionSources(t *testing.T) {
+	const sources = 1000000
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
 	tracker := NewTracker()
-	for i := range maxAddresses + 500 {
-		tracker.Add(try(time.Duration(i)*time.Millisecond, fmt.Sprint("a", i), fmt.Sprint("u", i), false))
+	for i := range sources {
+		a := try(time.Duration(i)*time.Millisecond, fmt.Sprintf("198.18.%d.%d", i>>8, i&255), fmt.Sprint("user", i), i%2 == 0)
+		a.Conn = fmt.Sprint(i)
+		tracker.Add(a)
+		if i%3 == 0 {
+			a.Outcome = Success
+			tracker.Add(a)
+		}
+		if i%10 == 0 {
+			tracker.AddFactor(Factor{Scope: "s", User: a.User, Event: FactorRefused, Time: a.Time})
+		}
 	}
+	used := heap() - before
 	watched, evicted, _ := tracker.Size()
-	if watched > maxAddresses+maxCrowds || evicted < 500 {
-		t.Errorf("%d watched, %d evicted", watched, evicted)
+	t.Logf("%.1f MB for %d entries, %d evicted", float64(used)/1e6, watched, evicted)
+	if used > 64<<20 || evicted == 0 || watched < 100000 {
+		t.Errorf("%.1f MB for %d entries, %d evicted", float64(used)/1e6, watched, evicted)
 	}
+	if tracker.addresses.find("s\x00198.18.3906.63") == nil {
+		t.Error("the latest address is forgotten")
+	}
+}
+
+func TestOneEntryIsBounded(t *testing.T) {
+	t.Parallel()
 	one := NewTracker()
 	for i := range 5000 {
 		a := try(time.Duration(i)*time.Second, "a", fmt.Sprint("u", i), true)
 		a.Conn = fmt.Sprint(i)
 		one.Add(a)
 	}
-	src := one.addresses.get("s\x00a")
-	if len(src.attempts) > maxAttempts || len(src.conns) > maxConns || src.total != 5000 {
-		t.Errorf("%d attempts, %d connections, total %d", len(src.attempts), len(src.conns), src.total)
+	src := one.addresses.find("s\x00a")
+	if len(src.Attempts) > maxAttempts || len(src.Conns) > maxConns || src.Total != 5000 {
+		t.Errorf("%d attempts, %d connections, total %d", len(src.Attempts), len(src.Conns), src.Total)
+	}
+	many := NewTracker()
+	var last Conclusion
+	for i := range 3000 {
+		for _, c := range many.Add(try(time.Duration(i)*time.Second, fmt.Sprintf("198.18.%d.%d", i>>8, i&255), "ann", false)) {
+			last = c
+		}
+	}
+	c := many.crowds.find("s" + oneName.suffix + "ann")
+	if len(c.Sources) > maxCrowd || last.Pattern != DistributedGuessing || last.Sources < 2850 || last.Sources > 3150 {
+		t.Errorf("%d sources held, %+v", len(c.Sources), last)
 	}
 }
