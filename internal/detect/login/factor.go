@@ -13,6 +13,7 @@ const (
 	FatigueThenIn = 5  // pushes refused or unanswered within FatigueWindow, and then a yes
 	FatigueAlone  = 10 // without one
 	FactorTrouble = 24 * time.Hour
+	HabitOfFactor = 3 // so many times a second factor was given, and its absence is odd
 )
 
 // FactorEvent is what a record tells of a second factor.
@@ -24,7 +25,8 @@ const (
 	FactorRefused                     // it was refused, or nobody answered
 	FactorPassed                      // it was approved, or a code was right
 	FactorRemoved                     // a factor was removed, reset or suspended
-	FactorBypassed                    // somebody tried to get around it, or a login did without
+	FactorBypassed                    // somebody tried to get around it
+	FactorAbsent                      // a login did without, by a protocol that has none
 )
 
 // Factor is one record that tells of a second factor.
@@ -40,6 +42,7 @@ type Factor struct {
 
 // factor is what is remembered of one user's second factor.
 type factor struct {
+	Passed  int
 	Asked   []time.Time
 	Refused []time.Time
 	Hot     time.Time // until when more of the same belongs to what was told
@@ -69,11 +72,17 @@ func (t *Tracker) AddFactor(a Factor) []Conclusion {
 		f.Refused = latest(append(f.Refused, a.Time), a.Time)
 		return f.fatigue(a, false)
 	case FactorPassed:
+		f.Passed++
 		out := f.fatigue(a, true)
 		f.Asked, f.Refused = nil, nil
 		return out
 	case FactorRemoved:
 		return []Conclusion{f.once(a, MFARemoved, removal(a))}
+	case FactorAbsent:
+		if f.Passed < HabitOfFactor {
+			return nil // an account that works so, such as a printer's
+		}
+		return []Conclusion{f.once(a, MFABypass, fmt.Sprintf("%q, who otherwise gives a second factor, logged in without: %s", a.User, a.How))}
 	case FactorBypassed:
 		return []Conclusion{f.once(a, MFABypass, fmt.Sprintf("the second factor of %q was got around: %s", a.User, a.How))}
 	}
@@ -127,17 +136,20 @@ func (f *factor) fatigue(a Factor, passed bool) []Conclusion {
 		}
 	}
 	c := Conclusion{Pattern: MFAFatigue, Address: a.Address, User: a.User, New: a.Time.After(f.Hot), First: first, Count: 1, Total: n, Users: 1, Sure: passed}
-	if c.New {
+	switch {
+	case c.New:
 		f.AskedAll, f.RefusedAll, f.Told, f.Since = asked, len(f.Refused), 0, first
-	} else if a.Event == FactorAsked {
+	case a.Event == FactorAsked:
 		f.AskedAll++
-	} else if a.Event == FactorRefused {
+	case a.Event == FactorRefused:
 		f.RefusedAll++
 	}
 	c.Count = max(f.AskedAll, f.RefusedAll) - f.Told
-	if f.Told += c.Count; passed {
+	f.Told += c.Count
+	switch {
+	case passed:
 		c.Count = max(c.Count, 1)
-	} else if c.Count == 0 {
+	case c.Count == 0:
 		return nil // the other record of a push that is counted
 	}
 	c.First = f.Since

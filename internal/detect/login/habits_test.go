@@ -96,14 +96,16 @@ func TestFactors(t *testing.T) {
 		sure   bool
 		count  int
 	}{
-		"many pushes, then a yes":   {push(6, time.Minute, FactorPassed), MFAFatigue, true, 6},
-		"a slow telephone":          {push(4, time.Minute, FactorPassed), "", false, 0},
-		"pushes far apart":          {push(12, 10*time.Minute, FactorPassed), "", false, 0},
-		"many pushes, and no":       {push(11, time.Minute, FactorRefused), MFAFatigue, false, 12},
-		"some pushes, and no":       {push(7, time.Minute, FactorRefused), "", false, 0},
-		"removed":                   {[]Factor{{Event: FactorRemoved, Time: start, How: "reset_all"}}, MFARemoved, false, 1},
-		"removed after the fatigue": {push(11, time.Minute, FactorRemoved), MFARemoved, true, 12},
-		"bypassed":                  {[]Factor{{Event: FactorBypassed, Time: start, How: "legacy protocol"}}, MFABypass, false, 1},
+		"many pushes, then a yes":    {push(6, time.Minute, FactorPassed), MFAFatigue, true, 6},
+		"a slow telephone":           {push(4, time.Minute, FactorPassed), "", false, 0},
+		"pushes far apart":           {push(12, 10*time.Minute, FactorPassed), "", false, 0},
+		"many pushes, and no":        {push(11, time.Minute, FactorRefused), MFAFatigue, false, 12},
+		"some pushes, and no":        {push(7, time.Minute, FactorRefused), "", false, 0},
+		"removed":                    {[]Factor{{Event: FactorRemoved, Time: start, How: "reset_all"}}, MFARemoved, false, 1},
+		"removed after the fatigue":  {push(11, time.Minute, FactorRemoved), MFARemoved, true, 12},
+		"absent where it is a habit": {append(every3(FactorPassed), Factor{Event: FactorAbsent, Time: start.Add(time.Hour), How: "IMAP"}), MFABypass, false, 1},
+		"absent as ever":             {[]Factor{{Event: FactorAbsent, Time: start, How: "IMAP"}, {Event: FactorAbsent, Time: start.Add(time.Hour), How: "IMAP"}}, "", false, 0},
+		"bypassed":                   {[]Factor{{Event: FactorBypassed, Time: start, How: "legacy protocol"}}, MFABypass, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,6 +125,10 @@ func TestFactors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func every3(e FactorEvent) []Factor {
+	return []Factor{{Event: e, Time: start}, {Event: e, Time: start.Add(time.Minute)}, {Event: e, Time: start.Add(2 * time.Minute)}}
 }
 
 func TestCrowds(t *testing.T) {
