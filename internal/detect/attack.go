@@ -81,6 +81,7 @@ type attack struct {
 type naming struct {
 	rank, count int
 	technique   string
+	level       cybervault.Severity // the worst that it showed
 }
 
 // attacks holds the open attacks of all workspaces.
@@ -158,6 +159,9 @@ func (a *attack) add(at time.Time, s signal) {
 	}
 	if name != nil {
 		name.count += s.add
+		if name.level == "" || s.level.Rank() > name.level.Rank() {
+			name.level = s.level
+		}
 	}
 	if s.path != "" && len(a.paths) < maxPaths {
 		a.paths[s.path] = true

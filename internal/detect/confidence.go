@@ -89,9 +89,9 @@ var vectorSeverity = map[string]cybervault.Severity{
 // severity is that of the strongest vector or pattern; a web attack of which
 // every request was refused (4xx) is one step less.
 func (a *attack) severity() cybervault.Severity {
-	name, _ := a.best()
+	name, by := a.best()
 	if a.key.kind == cybervault.EventAuthSuspicious {
-		return patterns[name].level
+		return by.level
 	}
 	s, ok := vectorSeverity[name]
 	if !ok {

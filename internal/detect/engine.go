@@ -33,6 +33,9 @@ type Config struct {
 	MinConfidence float64          // attacks below it are not told of; 0.5 if 0
 	Workers       int              // goroutines that inspect requests during a batch; GOMAXPROCS if 0
 	NoGate        bool             // ask the rule set about every request, to measure what the gate saves
+	// Locate says where an address is, for a record that does not; nil if there is
+	// no database. It is called under the engine's lock and must be quick.
+	Locate func(address string, known login.Place) login.Place
 }
 
 // Engine holds the state of detection for all workspaces, which never mix.
@@ -210,8 +213,11 @@ func (b *Batch) judge(ctx context.Context) error {
 		switch {
 		case rec.Category == "webserver":
 			b.web(rec, at, b.matches[i])
+			b.signIn(rec, at, readSignIn(rec))
 		case rec.Service == "sshd":
 			b.login(rec, at)
+		default:
+			b.signIn(rec, at, readSignIn(rec))
 		}
 	}
 	clear(b.wait) // or the last chunk lives as long as the batch
@@ -396,14 +402,22 @@ func (b *Batch) conclude(rec *cybervault.Record, at time.Time, asset string, c l
 	p := patterns[c.Pattern]
 	k := attackKey{ws: b.ws, kind: p.event, source: c.Address, target: asset}
 	if c.Pattern == login.DistributedGuessing {
-		k.user, k.crowd = c.User, true
+		k.user, k.crowd = c.User+c.Network, true
+	}
+	switch c.Pattern {
+	case login.NewCountry, login.ImpossibleTravel, login.MFAFatigue, login.MFABypass, login.MFARemoved:
+		k.user = c.User // they are about one person, whoever else has that address
+	}
+	level := p.level
+	if c.Sure {
+		level = p.sure
 	}
 	behaviour := 0
 	if c.Pattern == login.ServiceProbe {
 		behaviour = c.Total
 	}
 	b.fold(k, at, signal{
-		engine: "login", behaviour: behaviour, rule: c.Pattern, title: p.title, level: p.level, name: p.name, rank: p.rank, technique: p.techniques[0], techniques: p.techniques,
+		engine: "login", behaviour: behaviour, rule: c.Pattern, title: p.title, level: level, name: p.name, rank: p.rank, technique: p.techniques[0], techniques: p.techniques,
 		first: c.First, add: c.Count, ruleAdd: c.Count, quiet: p.quiet, user: c.User, users: c.Users, sources: c.Sources, unknown: c.Unknown,
 		explanation: explainLogin(c, at), record: rec.Raw,
 	})

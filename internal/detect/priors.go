@@ -37,6 +37,11 @@ var priors = map[string]beta{
 	"password_spray":         {8, 2},
 	"distributed_guessing":   {7, 3},
 	"success_after_failures": {8, 2},
+	"new_country":            {5, 5}, // people travel
+	"impossible_travel":      {6, 4}, // and use other networks than they think
+	"mfa_fatigue":            {8, 2},
+	"mfa_bypass":             {7, 3},
+	"mfa_removed":            {5, 5}, // people lose telephones
 }
 
 // levelPriors are the same for a detection of Sigma, by the level that the

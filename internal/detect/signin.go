@@ -73,7 +73,7 @@ func of(names ...string) []string {
 	return out
 }
 
-func place(rec *cybervault.Record, country, lat, lon, network string) login.Place {
+func place(country, lat, lon, network string) login.Place {
 	p := login.Place{Country: country, Network: network}
 	var errLat, errLon error
 	p.Lat, errLat = strconv.ParseFloat(lat, 64)
@@ -92,7 +92,7 @@ func oktaSignIn(rec *cybervault.Record) signIn {
 	switch event := first(rec, "eventType", "eventtype"); event {
 	case "user.session.start", "user.authentication.auth_via_radius", "user.authentication.auth_via_social":
 		a := &login.Attempt{Class: event, Secret: true, Unknown: strings.Contains(reason, "UNKNOWN_USER")}
-		a.Place = place(rec, first(rec, "client.geographicalContext.country"), first(rec, "client.geographicalContext.geolocation.lat"),
+		a.Place = place(first(rec, "client.geographicalContext.country"), first(rec, "client.geographicalContext.geolocation.lat"),
 			first(rec, "client.geographicalContext.geolocation.lon"), asNumber(first(rec, "securityContext.asNumber")))
 		switch {
 		case passed:
@@ -160,7 +160,7 @@ func entraSignIn(rec *cybervault.Record) signIn {
 		return signIn{}
 	}
 	a := &login.Attempt{Class: "signin", Secret: true}
-	a.Place = place(rec, first(rec, of("location.countryOrRegion", "Location", "location")...), first(rec, of("location.geoCoordinates.latitude")...),
+	a.Place = place(first(rec, of("location.countryOrRegion", "Location", "location")...), first(rec, of("location.geoCoordinates.latitude")...),
 		first(rec, of("location.geoCoordinates.longitude")...), asNumber(first(rec, of("autonomousSystemNumber", "AutonomousSystemNumber")...)))
 	out := signIn{attempt: a}
 	switch first(rec, of("status.errorCode", "resultType", "ResultType")...) {
