@@ -31,6 +31,7 @@ import (
 	"github.com/cybervault/cybervault/internal/dashboard"
 	"github.com/cybervault/cybervault/internal/deliver"
 	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/detect/geo"
 	"github.com/cybervault/cybervault/internal/failpoint"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/outbound"
@@ -55,30 +56,32 @@ const DatabaseFile = "cybervault.db"
 
 // App is a wired server.
 type App struct {
-	cfg        config.Config
-	log        *slog.Logger
-	workspace  cybervault.WorkspaceID
-	store      *store.Store
-	router     *router.Router
-	dispatcher *deliver.Dispatcher
-	outbound   *outbound.Client
-	resolver   outbound.Resolver // nil: the system's
-	access     *access.Access
-	changes    *observe.Changes // something that pages show may have changed
-	commits    *observe.Changes // the change log has grown
-	pipeline   *pipeline
-	streams    []source
-	syslog     *listen.Server // nil: nobody sends any
-	retention  *retention
-	nodes      *follower // nil where no other node can share the store
-	audit      *audit.Log
-	disk       *diskWatch
-	backups    *backups
-	load       api.Load
-	server     *http.Server
-	listener   net.Listener
-	token      string
-	stopping   atomic.Bool
+	cfg         config.Config
+	log         *slog.Logger
+	workspace   cybervault.WorkspaceID
+	store       *store.Store
+	router      *router.Router
+	dispatcher  *deliver.Dispatcher
+	outbound    *outbound.Client
+	resolver    outbound.Resolver // nil: the system's
+	access      *access.Access
+	changes     *observe.Changes // something that pages show may have changed
+	commits     *observe.Changes // the change log has grown
+	pipeline    *pipeline
+	engineState *engineState
+	geo         *geo.DB // nil without a GeoIP database
+	streams     []source
+	syslog      *listen.Server // nil: nobody sends any
+	retention   *retention
+	nodes       *follower // nil where no other node can share the store
+	audit       *audit.Log
+	disk        *diskWatch
+	backups     *backups
+	load        api.Load
+	server      *http.Server
+	listener    net.Listener
+	token       string
+	stopping    atomic.Bool
 }
 
 // An Option changes what a server is made of, for a program that embeds one.
@@ -150,7 +153,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	metrics := observe.NewMetrics(version)
-	if a.pipeline, err = newPipeline(metrics); err != nil {
+	if err := a.openEngine(metrics); err != nil {
 		return nil, err
 	}
 	if err := a.openStreams(metrics); err != nil {
@@ -274,6 +277,7 @@ func (a *App) Run(ctx context.Context) error {
 			wg.Go(func() { a.nodes.run(sweeping) })
 		}
 		wg.Go(func() { a.audit.Run(sweeping) })
+		wg.Go(func() { a.engineState.run(sweeping) })
 		wg.Wait()
 	}()
 	stopStreams := a.runStreams(ctx)
@@ -299,6 +303,7 @@ func (a *App) Run(ctx context.Context) error {
 		_ = a.server.Close()
 	}
 	stopStreams(drain)
+	a.engineState.save() // nothing comes in any more
 	a.dispatcher.Stop(drain)
 	failpoint.Hit(failpoint.StopDrained)
 	err = errors.Join(err, a.closeAll())
@@ -319,6 +324,9 @@ func (a *App) closeAll() error {
 	}
 	if a.outbound != nil {
 		a.outbound.Close()
+	}
+	if a.geo != nil {
+		_ = a.geo.Close()
 	}
 	if a.store != nil {
 		return a.store.Close()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/catalog"
+	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/store"
 )
@@ -79,7 +80,7 @@ func TestALowDiskRaisesOneAlert(t *testing.T) {
 // bound on, telemetry is refused unread, until what is left over is stored.
 func TestTelemetryIsRefusedWhileTooMuchIsUnpublished(t *testing.T) {
 	t.Parallel()
-	p, err := newPipeline(observe.NewMetrics("test"))
+	p, err := newPipeline(detect.Config{}, observe.NewMetrics("test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,8 @@ type pipeline struct {
 	unpublished map[cybervault.WorkspaceID][]cybervault.Finding
 }
 
-func newPipeline(metrics *observe.Metrics) (*pipeline, error) {
-	engine, err := detect.New(detect.Config{})
+func newPipeline(config detect.Config, metrics *observe.Metrics) (*pipeline, error) {
+	engine, err := detect.New(config)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/telemetry/stream"
 )
@@ -38,7 +39,7 @@ func (p *taker) PublishBatch(_ context.Context, _ cybervault.WorkspaceID, reqs [
 
 func newFeed(t *testing.T, p *taker) *feed {
 	t.Helper()
-	pipe, err := newPipeline(observe.NewMetrics("test"))
+	pipe, err := newPipeline(detect.Config{}, observe.NewMetrics("test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,7 @@ type Config struct {
 	Kafka             Kafka         // telemetry from Kafka
 	NATS              NATS          // telemetry from NATS JetStream
 	Syslog            Syslog        // telemetry from senders of syslog
+	Detect            Detect        // the threat engine
 }
 
 // Default returns the settings of a server that was told nothing.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func options() []option {
 			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
 			set: setDrainTimeout,
 		},
-	}, append(streamOptions(), syslogOptions()...)...)
+	}, slices.Concat(streamOptions(), syslogOptions(), detectOptions())...)
 }
 
 // defaultText is the default of an option as it would be written.
