@@ -38,6 +38,7 @@ func (l *ledger) claimed(n *node, webhook cybervault.WebhookID, lease cybervault
 			l.checkLine(e, claimed[:i])
 		}
 		e.token, e.until, e.due, e.holder, e.lost, e.leased, e.moved = lease.Token, lease.Until, lease.Until, n, nil, time.Now(), 0
+		e.hold(n)
 		l.w.trace.add(e.n, "claimed by %s for attempt %d", n, a.Attempt)
 	}
 }
@@ -98,20 +99,22 @@ func (l *ledger) attemptBegins(n *node, e *entry, number int, sequence int64, ur
 // checkLease sees to it that whoever makes an attempt has the lease, or had it
 // and was not told yet that the delivery has ended.
 func (l *ledger) checkLease(n *node, e *entry, number int) {
+	stepped := l.w.stepped(e, n)
 	switch {
-	case e.token != 0 && e.status == cybervault.DeliveryPending && (e.holder == n || l.w.stepped(e)):
+	case stepped && !e.since(n).Equal(e.leased): // by a lease of before: what became of it since the node cannot know
+	case e.token != 0 && e.status == cybervault.DeliveryPending && (e.holder == n || stepped):
 		if number != e.attempts+1 {
 			l.w.fail(e.n, "attempt %d begins after %d attempts", number, e.attempts)
 		}
 		if left := e.until.Sub(n.now()); left < leaseMargin && e.holder == n {
 			l.w.fail(e.n, "attempt %d by %s begins with %s of the lease left", number, n, left)
 		}
-	case e.lost == n, l.w.stepped(e):
+	case e.lost == n, stepped:
 	default:
 		l.w.fail(e.n, "attempt %d by %s begins without a lease: it is %s, leased by %s", number, n, e.status, e.holder)
 	}
 	for _, r := range e.running {
-		if !r.ended && r.until.After(l.w.storeNow()) && !l.w.stepped(e) {
+		if !r.ended && r.until.After(l.w.storeNow()) && !stepped {
 			l.w.fail(e.n, "attempt %d by %s begins while attempt %d by %s is under way", number, n, r.number, r.node)
 		}
 	}
@@ -226,6 +229,7 @@ func (l *ledger) recorded(n *node, e *entry, r *cybervault.Result, err error) {
 		e.due = e.due.Add(-ahead)
 	}
 	e.token, e.holder, e.lost = 0, nil, nil
+	delete(e.held, n)
 	e.status = r.Status
 	l.w.trace.add(e.n, "attempt %d recorded: %s, due in %s", r.Attempt.Number, r.Status, r.NextAttemptAt.Sub(l.w.storeNow()))
 }
@@ -252,6 +256,7 @@ func (l *ledger) clockSet(by time.Duration) {
 func (l *ledger) released(assignments []*cybervault.Assignment) {
 	for _, a := range assignments {
 		if e := l.deliveries[a.Delivery]; e != nil && e.token == a.Lease.Token && e.status == cybervault.DeliveryPending {
+			delete(e.held, e.holder)
 			e.token, e.holder, e.lost, e.due = 0, nil, nil, l.w.storeNow()
 			l.w.trace.add(e.n, "lease given back")
 		}
@@ -273,6 +278,25 @@ func (e *entry) end(status cybervault.DeliveryStatus) {
 	e.lost, e.lostToken, e.status, e.token, e.holder = e.holder, e.token, status, 0, nil
 }
 
+// hold notes that a node has it in memory under the lease that there is now.
+func (e *entry) hold(n *node) {
+	if e.held == nil {
+		e.held = map[*node]time.Time{}
+	}
+	if _, ok := e.held[n]; !ok {
+		e.held[n] = e.leased
+	}
+}
+
+// since is when a node was given the oldest lease under which it may act: by a clock
+// that was set back that may be a lease which has ended in the store, and is another node's now.
+func (e *entry) since(n *node) time.Time {
+	if since, ok := e.held[n]; ok {
+		return since
+	}
+	return e.leased
+}
+
 // handOver is told of the node that has in memory what was leased at its birth. It may
 // have ended while the answer of the commit was under way; until that end is answered
 // the node cannot know.
@@ -280,6 +304,7 @@ func (e *entry) handOver(token int64, n *node) {
 	switch {
 	case e.token == token:
 		e.holder = n
+		e.hold(n)
 	case e.lost != nil && e.lostToken == token:
 		e.lost = n
 	}

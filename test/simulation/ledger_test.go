@@ -76,9 +76,10 @@ type entry struct {
 	until     time.Time     // of the lease
 	moved     time.Duration // by how much the store may have moved that since, with its clock
 	leased    time.Time
-	holder    *node // of the lease; nil where nobody knows of it
-	lost      *node // who has it in memory, and was not told yet that it has ended
-	lostToken int64 // of the lease that lost had
+	held      map[*node]time.Time // since when a node may have it in memory
+	holder    *node               // of the lease; nil where nobody knows of it
+	lost      *node               // who has it in memory, and was not told yet that it has ended
+	lostToken int64               // of the lease that lost had
 
 	running  []running
 	requests int

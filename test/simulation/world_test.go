@@ -130,11 +130,12 @@ func (w *world) set(by time.Duration) {
 	w.step = time.Now()
 }
 
-// stepped reports whether a delivery's lease is from before the clock was set.
-func (w *world) stepped(e *entry) bool {
+// stepped reports whether the lease under which a node has a delivery is from before
+// the clock was set.
+func (w *world) stepped(e *entry, n *node) bool {
 	clockMu.Lock()
 	defer clockMu.Unlock()
-	return !w.step.IsZero() && !w.step.Before(e.leased)
+	return !w.step.IsZero() && !w.step.Before(e.since(n))
 }
 
 // fail notes what must not have happened. mu is held.
