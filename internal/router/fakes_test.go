@@ -408,6 +408,7 @@ type desk struct {
 	changed int
 	replays router.ReplayStore
 	line    *line
+	log     *slog.Logger // nil: nowhere
 	mu      sync.Mutex
 }
 
@@ -430,9 +431,13 @@ func (k *desk) open() {
 // restart makes a new router over the same store.
 func (k *desk) restart() {
 	k.t.Helper()
+	log := k.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	r, err := router.New(k.t.Context(), router.Config{
 		Log: k.store, Webhooks: k.store, Replays: k.replays, Polls: k.line, Catalogue: catalogue{}, Destinations: destinations{}, IDs: k.ids, EngineVersion: "ai_v1.2", Shared: k.shared, Admit: func(int64) error { k.mu.Lock(); defer k.mu.Unlock(); return k.full },
-		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Changed: func() { k.mu.Lock(); k.changed++; k.mu.Unlock() }, Now: time.Now, Logger: log,
 	})
 	if err != nil {
 		k.t.Fatalf("New: %v", err)

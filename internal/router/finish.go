@@ -73,7 +73,7 @@ func (r *Router) markOrdered(ctx context.Context, id cybervault.WebhookID, done 
 }
 
 func (r *Router) putInLine(ctx context.Context, id cybervault.WebhookID, done func()) {
-	r.finish(ctx, "deliveries of a webhook that was made ordered are not all in line yet; trying again", id, func(ctx context.Context) error {
+	r.finish(ctx, "put deliveries in line", id, func(ctx context.Context) error {
 		if w, ok := r.registry.lookup(id); !ok || !w.InLine() {
 			done()
 			return nil

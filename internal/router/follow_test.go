@@ -1,7 +1,10 @@
 package router_test
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -200,3 +203,64 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 }
 
 var _ router.WebhookStore = (*memStore)(nil)
+
+// Whoever asks for a webhook that does not exist does not wait for a change, and a
+// change does not wait for them.
+func TestAskingForNoWebhookHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newDesk(t)
+		other := k.neighbour()
+		w := k.webhook("*")
+		saving, saved := make(chan struct{}), make(chan struct{})
+		k.store.mu.Lock()
+		k.store.before = func(method string) {
+			if method == "SaveWebhook" {
+				close(saving)
+				<-saved
+			}
+		}
+		k.store.mu.Unlock()
+		go other.webhook("*")
+		<-saving // the change is under way
+		answered := make(chan error, 1)
+		go func() {
+			_, err := other.r.Webhook(t.Context(), k.ws, cybervault.NewID[cybervault.WebhookID](k.ids))
+			answered <- err
+		}()
+		synctest.Wait()
+		select {
+		case err := <-answered:
+			wantCode(t, err, cybervault.CodeNotFound, "")
+		default:
+			t.Error("asking for no webhook waits for a change")
+		}
+		_, err := other.r.Webhook(t.Context(), cybervault.NewID[cybervault.WorkspaceID](k.ids), w.ID)
+		wantCode(t, err, cybervault.CodeNotFound, "")
+		close(saved)
+		synctest.Wait()
+		if got, err := other.r.Webhook(t.Context(), k.ws, w.ID); err != nil || got.ID != w.ID {
+			t.Errorf("the other node's webhook: %v", err)
+		}
+	})
+}
+
+// The log says what is to be done again in few words, once.
+func TestWhatFollowsIsLoggedAsAStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newDesk(t)
+		w := k.webhook("*")
+		var out bytes.Buffer
+		k.log = slog.New(slog.NewTextHandler(&out, nil))
+		k.restart()
+		k.store.breaks("MarkOrdered", errDisk)
+		k.update(w.ID, cybervault.WebhookChange{Ordered: new(true)})
+		synctest.Wait()
+		if got := out.String(); strings.Count(got, "trying again") != 1 || !strings.Contains(got, `step="put deliveries in line"`) {
+			t.Errorf("logged %q", got)
+		}
+		k.store.breaks("MarkOrdered", nil)
+		<-time.After(time.Minute) // of the bubble's time
+	})
+}

@@ -27,19 +27,35 @@ func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybe
 }
 
 // Webhook returns one webhook, or CodeNotFound.
-func (r *Router) Webhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (*cybervault.Webhook, error) {
+func (r *Router) Webhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (_ *cybervault.Webhook, err error) {
 	w, ok := r.registry.lookup(id)
 	if !ok && r.cfg.Shared {
-		// Another node may have made it a moment ago.
-		if err := r.Follow(ctx, map[int64]bool{id.Key(): true}); err != nil {
+		if w, ok, err = r.unheardOf(ctx, ws, id); err != nil {
 			return nil, err
 		}
-		w, ok = r.registry.lookup(id)
 	}
 	if !ok || w.Workspace != ws {
 		return nil, noWebhook(id)
 	}
 	return w, nil
+}
+
+// unheardOf looks for a webhook that another node may have made a moment ago. The
+// changes of this node wait for the look only if there is one: asking for what does
+// not exist holds nobody up.
+func (r *Router) unheardOf(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID) (w *cybervault.Webhook, ok bool, err error) {
+	stored, err := r.cfg.Webhooks.WebhooksByKey(ctx, []int64{id.Key()})
+	if err != nil {
+		return nil, false, err
+	}
+	if !slices.ContainsFunc(stored, func(w *cybervault.Webhook) bool { return w.ID == id && w.Workspace == ws && w.DeletedAt.IsZero() }) {
+		return nil, false, nil
+	}
+	if err := r.Follow(ctx, map[int64]bool{id.Key(): true}); err != nil {
+		return nil, false, err
+	}
+	w, ok = r.registry.lookup(id)
+	return w, ok, nil
 }
 
 func noWebhook(id cybervault.WebhookID) error {
