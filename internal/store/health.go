@@ -40,14 +40,17 @@ func healthRow(h *cybervault.WebhookHealth, breaker cybervault.BreakerState, pro
 
 // ClaimProbe asks for the one attempt that the breaker of a webhook lets through,
 // which is open as h says, and reports whether the caller may make it. Nobody else
-// may until a time, unless its outcome has been saved before.
-func (s *Store) ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (ours bool, err error) {
-	err = s.w.do(ctx, func(tx transaction) error {
-		n, err := execCount(tx, claimProbe, append(healthRow(h, cybervault.BreakerHalfOpen, until), micros(now))...)
+// may until a time, unless its outcome has been saved before. Nor
+// may whoever was not answered in time.
+func (s *Store) ClaimProbe(ctx context.Context, h *cybervault.WebhookHealth, now, until time.Time) (bool, error) {
+	var ours bool // the writer's, until it has answered
+	row := append(healthRow(h, cybervault.BreakerHalfOpen, until), micros(now))
+	err := s.w.try(ctx, func(tx transaction) error {
+		n, err := execCount(tx, claimProbe, row...)
 		ours = n == 1
 		return err
 	})
-	return ours, err
+	return err == nil && ours, err
 }
 
 // Health returns what is kept of the webhooks that are not well, oldest webhook

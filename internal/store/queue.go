@@ -163,6 +163,11 @@ WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micro
 // CancelDeliveries ends all living deliveries of a webhook, in bounded batches,
 // and returns how many there were.
 func (s *Store) CancelDeliveries(ctx context.Context, webhook cybervault.WebhookID, reason string) (int64, error) {
+	if reason == cybervault.ReasonWebhookDeleted {
+		if err := s.w.do(ctx, func(tx transaction) error { return exec(tx, forgetPace, webhook.Key()) }); err != nil {
+			return 0, err
+		}
+	}
 	return s.inBatches(ctx, statusCancelled, `UPDATE deliveries SET status = 4, reason = ?, lease_token = 0, due_at = 0, finished_at = ?
 WHERE id IN (`+selectLiving+`) AND status < 2 RETURNING id`,
 		func(now time.Time) []any { return []any{reason, micros(now), webhook.Key()} })

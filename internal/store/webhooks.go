@@ -82,6 +82,9 @@ WHERE webhooks.revision = excluded.revision - 1 AND webhooks.id_rest = excluded.
 			w.ID.Key(), w.ID.Rest(), w.Workspace.Key(), w.URL, string(events), w.Description, string(w.Status), w.DisabledReason, string(w.Accept), schedule,
 			w.CACertificate, boolInt(w.Verification), micros(w.VerifiedAt), micros(w.CreatedAt), micros(w.UpdatedAt), micros(w.DeletedAt),
 			w.Filter, int64(w.RateLimit*rateUnit), int64(w.Concurrency), boolInt(w.Ordered), sealed, w.Revision+1)
+		if err == nil && saved > 0 && !w.DeletedAt.IsZero() {
+			err = exec(tx, forgetPace, w.ID.Key())
+		}
 		return err
 	})
 	switch {

@@ -437,3 +437,43 @@ func TestTheQueueIsBoundedByBytes(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// Whoever asks for what it can do without waits no longer than it says, and what the
+// database answers later is nobody's.
+func TestPaceAndProbeWaitNoLongerThanTheirContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, session := startScripted(t)
+		block := make(chan struct{})
+		session.mu.Lock()
+		session.block = block
+		session.mu.Unlock()
+		for name, call := range map[string]func(context.Context) error{
+			"TakePace": func(ctx context.Context) error {
+				_, err := w.store.TakePace(ctx, cybervault.WebhookID{}, time.Second, 1, 1)
+				return err
+			},
+			"ClaimProbe": func(ctx context.Context) error {
+				ours, err := w.store.ClaimProbe(ctx, &cybervault.WebhookHealth{}, time.Now(), time.Now())
+				if ours {
+					t.Error("the probe is ours, and nobody has said so")
+				}
+				return err
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			answered := make(chan error, 1)
+			go func() { answered <- call(ctx) }()
+			select {
+			case err := <-answered:
+				if code := cybervault.ErrorCode(err); code != cybervault.CodeUnavailable {
+					t.Errorf("%s: %v", name, err)
+				}
+			case <-time.After(time.Minute):
+				t.Errorf("%s waits on", name)
+			}
+			cancel()
+		}
+		close(block)
+	})
+}

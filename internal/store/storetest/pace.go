@@ -27,4 +27,14 @@ func takePace(f *fixture) {
 	take(w, step, 20, -2*step)
 	take(w, step/10, 1, -2*step/10) // another limit begins anew
 	take(w, step/10, 1, -step/10)
+
+	// Nothing is left of a webhook that is deleted.
+	take(w, step, 5, -2*step)
+	gone := *w
+	gone.DeletedAt = f.clock.Now()
+	f.must(f.s.SaveWebhook(f.Context(), &gone))
+	take(w, step, 5, -2*step) // by a node that has not heard of it
+	_, err := f.s.CancelDeliveries(f.Context(), w.ID, cybervault.ReasonWebhookDeleted)
+	f.must(err)
+	take(w, step, 1, -2*step)
 }
