@@ -109,10 +109,11 @@ func (f *feed) Settle(ctx context.Context) error {
 		return nil
 	}
 	waiting := false
-	_, left, err := f.pipeline.publishAll(ctx, f.workspace, f.unpublished, func(err error) bool {
+	ids, left, err := f.pipeline.publishAll(ctx, f.workspace, f.unpublished, func(err error) bool {
 		waiting = waiting || unavailable(err)
 		return unavailable(err) || cybervault.ErrorCode(err) == cybervault.CodeInternal
 	})
+	f.pipeline.metrics.LetGo(len(f.unpublished) - len(ids) - len(left))
 	f.unpublished = left
 	if len(left) > 0 && !waiting {
 		f.failures++
@@ -120,6 +121,7 @@ func (f *feed) Settle(ctx context.Context) error {
 	if len(left) > 0 && f.failures < maxFailures {
 		return err
 	}
+	f.pipeline.metrics.LetGo(len(left))
 	f.unpublished, f.failures = nil, 0
 	if err != nil {
 		f.log.Error("what was found in a stream's telemetry could not be published", slog.Any("error", err))

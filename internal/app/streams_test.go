@@ -124,6 +124,11 @@ func TestAFindingThatIsRefusedIsLetGo(t *testing.T) {
 			if p.tries != c.tries {
 				t.Errorf("the finding was let go after %d tries, want %d", p.tries, c.tries)
 			}
+			w := httptest.NewRecorder()
+			f.pipeline.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+			if !strings.Contains(w.Body.String(), "\ncybervault_findings_dropped_total 1\n") {
+				t.Error("the finding that was let go is not counted")
+			}
 		})
 	}
 }

@@ -43,6 +43,7 @@ type Metrics struct {
 	duration prometheus.Histogram
 	records  *prometheus.CounterVec
 	findings *prometheus.CounterVec
+	letGo    prometheus.Counter
 	removed  *prometheus.CounterVec
 }
 
@@ -60,13 +61,15 @@ func NewMetrics(version string) *Metrics {
 			Help: "Telemetry handed in, by whether it could be read."}, []string{"outcome"}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_findings_total",
 			Help: "Events that the threat engine raised, by event type."}, []string{"event"}),
+		letGo: prometheus.NewCounter(prometheus.CounterOpts{Name: "cybervault_findings_dropped_total",
+			Help: "Findings in a stream's telemetry that could not be published, and were let go."}),
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cybervault_removed_total",
 			Help: "What was removed because of its age: events, deliveries, attempts."}, []string{"what"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "cybervault_build_info",
 		Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(build, m.attempts, m.ended, m.duration, m.records, m.findings, m.removed,
+	m.registry.MustRegister(build, m.attempts, m.ended, m.duration, m.records, m.findings, m.letGo, m.removed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -181,6 +184,9 @@ func (m *Metrics) Removed(events, deliveries, attempts int64) {
 	m.removed.WithLabelValues("deliveries").Add(float64(deliveries))
 	m.removed.WithLabelValues("attempts").Add(float64(attempts))
 }
+
+// LetGo counts findings that could not be published.
+func (m *Metrics) LetGo(n int) { m.letGo.Add(float64(n)) }
 
 // Found counts an event that the threat engine raised.
 func (m *Metrics) Found(eventType string) { m.findings.WithLabelValues(eventType).Inc() }
