@@ -2,7 +2,6 @@ package sigma
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 )
@@ -213,8 +212,23 @@ func selects(pattern, name string) bool {
 	if pattern == "them" {
 		return true
 	}
-	ok, err := path.Match(pattern, name) // neither can hold a slash or a bracket
-	return err == nil && ok
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return name == pattern
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(part):]
+	}
+	return true
 }
 
 // String writes the tree as a condition with all its brackets.

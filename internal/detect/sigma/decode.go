@@ -122,9 +122,7 @@ func (d *decoder) detections(n *node, skip []string) ([]*Detection, []*Condition
 			}
 		case k.text == "timeframe" && v.kind == scalarNode: // of the correlations before version 2, which no condition uses
 		default:
-			if !isIdentifier(k.text, false) {
-				return nil, nil, failAt(k, "%q is no search identifier: use letters, digits, _, - and .", shorten(k.text))
-			}
+			// Any name will do: what a condition cannot name, a pattern may take in.
 			det := &Detection{Name: k.text, Pos: d.at(k)}
 			if err := d.groups(det, v); err != nil {
 				return nil, nil, err
