@@ -95,7 +95,7 @@ func address(s string) (netip.Addr, bool) {
 			dots++
 		case c == ':':
 			colons++
-		case c >= '0' && c <= '9', c|0x20 >= 'a' && c|0x20 <= 'f' && colons > 0:
+		case c >= '0' && c <= '9', c|0x20 >= 'a' && c|0x20 <= 'f':
 		case c == '%' && colons > 1:
 			a, err := netip.ParseAddr(s)
 			return a.WithZone("").Unmap(), err == nil
