@@ -60,7 +60,7 @@ func (r random) item() *Item {
 		if r.IntN(2) == 0 {
 			i.Modifiers = append(i.Modifiers, "i")
 		}
-		value(StringValue, r.of([]string{"cmd", "c[mM]d", "^a", "b$", "(?:abc|bca)", "(power|POWER)?shell", "a+b", "[sS]hell", "[^a]x", "k", "(?i)s", "a{2,}", "(cmd|a).*x", "\u00e9|x\\.e"}))
+		value(StringValue, r.of([]string{"cmd", "c[mM]d", "^a", "b$", "(?:abc|bca)", "(power|POWER)?shell", "a+b", "[sS]hell", "[^a]x", "k", "(?i)s", "a{2,}", "(?:abc){0,2}x", "(?:power)?[ks]", "(cmd|a).*x", "\u00e9|x\\.e"}))
 	default:
 		if m := r.of([]string{"", "contains", "startswith", "endswith", "contains"}); m != "" {
 			i.Modifiers = append(i.Modifiers, m)

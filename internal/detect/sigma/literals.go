@@ -17,7 +17,7 @@ func demanded(expr string) []string {
 	if err != nil {
 		return nil
 	}
-	return demandedBy(re.Simplify())
+	return demandedBy(re)
 }
 
 func demandedBy(re *syntax.Regexp) []string {
