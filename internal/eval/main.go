@@ -25,6 +25,7 @@ type report struct {
 	Access   accessFigures    `json:"apache_access_log"`
 	Params   paramsFigures    `json:"httpparams"`
 	Scenario scenariosFigures `json:"crowdsec_scenarios"`
+	Sigma    sigmaFigures     `json:"sigmahq"`
 }
 
 func main() {
@@ -40,7 +41,7 @@ func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 	if dir == "" {
 		return errors.New("EVAL_DATA is not set: it names the folder that holds the public data sets (docs/detection.md lists them)")
 	}
-	for _, need := range []string{"auth/fail2ban", "web/apache/access.log", "web/httpparams/payload_train.csv", "crowdsec-hub/tests"} {
+	for _, need := range []string{"auth/fail2ban", "web/apache/access.log", "web/httpparams/payload_train.csv", "crowdsec-hub/tests", "sigma/sigmahq"} {
 		if _, err := os.Stat(filepath.Join(dir, need)); err != nil {
 			return fmt.Errorf("the data set %s is missing under EVAL_DATA: %w", need, err)
 		}
@@ -57,6 +58,9 @@ func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 		return err
 	}
 	if r.Scenario, err = evalScenarios(ctx, dir); err != nil {
+		return err
+	}
+	if r.Sigma, err = evalSigma(ctx, dir); err != nil {
 		return err
 	}
 	if asJSON {
@@ -104,6 +108,17 @@ func (r report) table(out io.Writer) error {
 	w.print("CrowdSec scenarios of sources that are read: source address found in %d of %d", r.Scenario.Found, r.Scenario.Scenarios)
 	for _, m := range r.Scenario.Missed {
 		w.print("    missed %s", m)
+	}
+	w.print("")
+	w.print("SigmaHQ rules")
+	w.print("  loaded                             %d of %d in %.1f s", r.Sigma.Loaded, r.Sigma.Rules, r.Sigma.LoadSeconds)
+	for _, m := range r.Sigma.NotLoaded {
+		w.print("    %s", m)
+	}
+	w.print("  regression data: named rule fires  %d of %d, %d of them exactly as often as told (and %d hits of other rules)",
+		r.Sigma.Fired, r.Sigma.Tests, r.Sigma.AsTold, r.Sigma.OtherHits)
+	for _, m := range r.Sigma.Others {
+		w.print("    %s", m)
 	}
 	return w.err
 }

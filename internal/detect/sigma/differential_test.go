@@ -115,7 +115,7 @@ func (r random) record() *cybervault.Record {
 		Category: r.of([]string{"", "c", "registry_set"}), Product: r.of([]string{"", "p", "P"}), Service: r.of([]string{"", "s"}),
 		Fields: map[string]string{}, Multi: map[string][]string{},
 	}
-	for _, f := range append(fieldNames, "COMMANDLINE", "other") {
+	for _, f := range append(fieldNames, "COMMANDLINE", "Command Line", "other") {
 		switch r.IntN(5) {
 		case 0, 1:
 			rec.Fields[f] = r.text(4)

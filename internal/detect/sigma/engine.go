@@ -15,7 +15,7 @@ type Engine struct {
 	atoms   []atom
 	names   []string // of fields, by their number
 	exact   map[string]int32
-	folded  map[string][]int32 // fields whose names are the same but for case
+	loose   map[string][]int32 // fields by their loose names
 	buckets map[LogSource]*bucket
 	byID    map[string]int32
 	scratch sync.Pool
@@ -42,11 +42,11 @@ type fieldIndex struct {
 }
 
 func newEngine(c *compiler, rules []compiledRule) *Engine {
-	e := &Engine{rules: rules, atoms: c.atoms, names: c.names, exact: c.fields, folded: map[string][]int32{}, buckets: map[LogSource]*bucket{}, byID: map[string]int32{}}
+	e := &Engine{rules: rules, atoms: c.atoms, names: c.names, exact: c.fields, loose: map[string][]int32{}, buckets: map[LogSource]*bucket{}, byID: map[string]int32{}}
 	for id, name := range c.names {
 		if id != keywordField {
-			key := string(fold(name))
-			e.folded[key] = append(e.folded[key], int32(id))
+			key := looseName(name)
+			e.loose[key] = append(e.loose[key], int32(id))
 		}
 	}
 	for i, r := range rules {
@@ -125,6 +125,12 @@ func (b *bucket) index(e *Engine) {
 
 func (e *Engine) aboutRecord(x *expr) bool {
 	return x.kind == exprAtom && e.atoms[x.atom].field == keywordField || slices.ContainsFunc(x.kids, e.aboutRecord)
+}
+
+// looseName is what a field's name is known by where no name is exactly the same:
+// case does not count, and Sigma strips the spaces of names such as "Source Name".
+func looseName(name string) string {
+	return strings.ReplaceAll(string(fold(name)), " ", "")
 }
 
 func reversed(s string) string {

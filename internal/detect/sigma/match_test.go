@@ -285,7 +285,7 @@ func TestSeveralValuesOfAField(t *testing.T) {
 
 func TestFieldNames(t *testing.T) {
 	t.Parallel()
-	e, _ := compile(t, Options{}, sel("CommandLine: a"), sel("commandline: a"), sel("user.name: a"))
+	e, _ := compile(t, Options{}, sel("CommandLine: a"), sel("commandline: a"), sel("user.name: a"), sel("SourceName: a"))
 	if got := ids(e.Match(windows(map[string]string{"CommandLine": "a"}))); got != "r0 r1" {
 		t.Errorf("a name of other case is the same where the exact one is missing: %s", got)
 	}
@@ -294,6 +294,9 @@ func TestFieldNames(t *testing.T) {
 	}
 	if got := ids(e.Match(windows(map[string]string{"COMMANDLINE": "a", "User.Name": "a"}))); got != "r0 r1 r2" {
 		t.Errorf("got %s", got)
+	}
+	if got := ids(e.Match(windows(map[string]string{"Source Name": "A"}))); got != "r3" {
+		t.Errorf("spaces in a name do not count: %s", got)
 	}
 }
 

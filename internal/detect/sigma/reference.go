@@ -142,7 +142,7 @@ func (ref *Reference) item(i *Item, rec *cybervault.Record) bool {
 }
 
 // valuesOf returns a field's values, under its exact name or else under those that
-// differ in case; of no field, all values and the raw record.
+// differ in case or spaces; of no field, all values and the raw record.
 func valuesOf(rec *cybervault.Record, field string) (out []string, held bool) {
 	each := func(take func(name string) bool) {
 		for name, v := range rec.Fields {
@@ -164,7 +164,9 @@ func valuesOf(rec *cybervault.Record, field string) (out []string, held bool) {
 		return out, true
 	}
 	if each(func(name string) bool { return name == field }); len(out) == 0 {
-		each(func(name string) bool { return strings.EqualFold(name, field) })
+		each(func(name string) bool {
+			return strings.EqualFold(strings.ReplaceAll(name, " ", ""), strings.ReplaceAll(field, " ", ""))
+		})
 	}
 	return out, len(out) > 0
 }

@@ -44,7 +44,7 @@ type value struct {
 	text string
 	raw  []byte // stands for text where the value is the record itself
 	next int32  // of the same field, -1 for none
-	late bool   // came under a name that differs in case, beside its own
+	late bool   // came under a name that is only loosely the field's
 	fold place
 	same place
 }
@@ -54,7 +54,7 @@ type place struct{ from, to int32 }
 // nameEntry says which fields of the rules a name in the record stands for.
 type nameEntry struct {
 	exact  int32   // -1 for none
-	others []int32 // the same but for case: for those that the record has no exact name for
+	others []int32 // loosely the same: for those that the record has no exact name for
 }
 
 type fallback struct {
@@ -163,7 +163,7 @@ func (s *scratch) learn(name string) nameEntry {
 	if id, ok := s.e.exact[name]; ok && id != keywordField {
 		entry.exact = id
 	}
-	for _, id := range s.e.folded[string(fold(name))] {
+	for _, id := range s.e.loose[looseName(name)] {
 		if id != entry.exact {
 			entry.others = append(entry.others, id)
 		}
