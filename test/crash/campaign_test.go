@@ -38,7 +38,8 @@ type campaign struct {
 	random *rand.Rand // for the test's own goroutine
 
 	publishers, batch int
-	forgets           bool // the server has removed old events, keys and all
+	padding           string // makes the events that are published larger
+	forgets           bool   // the server has removed old events, keys and all
 
 	mu           sync.Mutex
 	last         int               // number of the last event made
@@ -179,7 +180,7 @@ func (c *campaign) offer(numbers []int) {
 	var body strings.Builder
 	for i, n := range numbers {
 		body.WriteString([]string{"[", ","}[min(i, 1)])
-		fmt.Fprintf(&body, `{"event":"system.alert","idempotency_key":"key-%d","data":{"alert_id":"a%d","code":"test","severity":"low","status":"firing","summary":"event %d"}}`, n, n, n)
+		fmt.Fprintf(&body, `{"event":"system.alert","idempotency_key":"key-%d","data":{"alert_id":"a%d","code":"test","severity":"low","status":"firing","summary":"event %d%s"}}`, n, n, n, c.padding)
 	}
 	body.WriteString("]")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -249,6 +250,7 @@ type inbox struct {
 	well bool // answers everything with 200
 
 	mu        sync.Mutex
+	hold      *hold // nil: every request is answered at once
 	random    *rand.Rand
 	sequences map[int64]string  // sequence -> event id
 	bodies    map[string]uint32 // event id -> checksum
@@ -268,6 +270,12 @@ func (in *inbox) serve(w http.ResponseWriter, r *http.Request) {
 	sum := crc32.NewIEEE()
 	if _, err := io.Copy(sum, r.Body); err != nil {
 		return // the sender is gone
+	}
+	in.mu.Lock()
+	hold := in.hold
+	in.mu.Unlock()
+	if hold != nil && !hold.pass(r.Context()) {
+		return
 	}
 	id := r.Header.Get("Webhook-Id")
 	sequence, err := strconv.ParseInt(r.Header.Get("X-CyberVault-Sequence"), 10, 64)
@@ -294,6 +302,34 @@ func (in *inbox) serve(w http.ResponseWriter, r *http.Request) {
 		hangUp(w, "")
 	case chance < 10:
 		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// A hold keeps requests waiting for their answer.
+type hold struct {
+	held    chan struct{} // gets one when a request waits
+	release chan struct{} // to be closed: all are answered
+}
+
+// holdAnswers has the inbox answer nothing until the hold is released.
+func (in *inbox) holdAnswers() *hold {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.hold = &hold{held: make(chan struct{}, 1), release: make(chan struct{})}
+	return in.hold
+}
+
+// pass waits until the hold is released, and reports whether the sender is still there.
+func (h *hold) pass(ctx context.Context) bool {
+	select {
+	case h.held <- struct{}{}:
+	default:
+	}
+	select {
+	case <-h.release:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
