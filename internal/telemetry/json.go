@@ -53,7 +53,7 @@ func (p *parser) jsonLine(line []byte) error {
 		// too, is open: that one was cut off. Pretty-printed objects indent.
 		p.brokenJSON("the JSON object was cut off before its end")
 	}
-	for i := range line {
+	for i := 0; i < len(line); i++ {
 		c := line[i]
 		if d.depth == 0 {
 			switch c {
@@ -64,6 +64,14 @@ func (p *parser) jsonLine(line []byte) error {
 			case ']':
 				d.array = false
 			case '{':
+				// Most objects lie within their line and are read where they are.
+				if n := nestedEnd(line[i:]); n > 0 {
+					if err := p.jsonObject(line[i:i+n], p.line); err != nil {
+						return err
+					}
+					i += n - 1
+					continue
+				}
 				d.buf, d.depth, d.first, d.flush, d.long = append(d.buf[:0], c), 1, p.line, i == 0, false
 			default:
 				d.abandon()
@@ -96,7 +104,7 @@ func (p *parser) jsonLine(line []byte) error {
 		case '}', ']':
 			d.depth--
 			if d.depth == 0 {
-				if err := p.jsonObject(); err != nil {
+				if err := p.gathered(); err != nil {
 					return err
 				}
 			}
@@ -126,55 +134,47 @@ func (p *parser) finish() error {
 	return nil
 }
 
-// jsonObject reads the object just gathered.
-func (p *parser) jsonObject() error {
+// gathered reads the object just gathered.
+func (p *parser) gathered() error {
 	d := &p.doc
 	if d.long {
 		p.unreadable(d.first, "a JSON object of at most "+itoa(p.opts.MaxLine)+" bytes was expected", d.buf)
 		return nil
 	}
-	rec, reason := p.object(d.buf)
-	if rec == nil {
-		p.unreadable(d.first, reason, d.buf)
-		return nil
-	}
-	return p.emit(rec, d.buf, d.first)
+	return p.jsonObject(d.buf, d.first)
 }
 
-func (p *parser) object(b []byte) (*cybervault.Record, string) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(b, &fields); err != nil {
-		return nil, "not sound JSON: " + err.Error()
+// jsonObject reads an object that began on the line given.
+func (p *parser) jsonObject(b []byte, line int) error {
+	rec, reason := p.object(string(b))
+	if rec == nil {
+		p.unreadable(line, reason, b)
+		return nil
 	}
-	obj := jsonObject(fields)
-	switch p.opts.Format {
-	case FormatHTTP:
-		return p.httpRequest(obj)
-	case FormatSyslog:
-		return p.journald(obj)
-	case FormatAccess:
+	return p.emit(rec, b, line)
+}
+
+func (p *parser) object(src string) (*cybervault.Record, string) {
+	if p.opts.Format == FormatAccess {
 		return nil, "an access-log line was expected, not JSON"
 	}
-	switch {
-	case obj.has("MESSAGE"):
-		return p.journald(obj)
-	case obj.has("url", "uri"):
-		return p.httpRequest(obj)
+	if reason := p.json.scan(src); reason != "" {
+		return nil, "not sound JSON: " + reason
 	}
-	return nil, "no kind of JSON record recognised: an HTTP request needs url, a journald entry needs MESSAGE"
+	return p.jsonRecord(src)
+}
+
+// members decodes the object for the sources that need it in its own structure.
+func members(src string) (jsonObject, string) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(src), &fields); err != nil {
+		return nil, "not sound JSON: " + err.Error()
+	}
+	return jsonObject(fields), ""
 }
 
 // jsonObject is a decoded object whose values are decoded when asked for.
 type jsonObject map[string]json.RawMessage
-
-func (o jsonObject) has(names ...string) bool {
-	for _, n := range names {
-		if _, ok := o[n]; ok {
-			return true
-		}
-	}
-	return false
-}
 
 // str returns the first of the named members that is a string, or a number or
 // boolean in its own spelling; "" where there is none.

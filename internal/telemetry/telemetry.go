@@ -52,6 +52,7 @@ type Summary struct {
 	Records    int                         // handed to yield
 	Unreadable int                         // lines or JSON documents that could not be read
 	Ignored    int                         // blank lines, and comments that start with '#'
+	Shortened  int                         // records that had more values than are kept, and lost some
 	Samples    []cybervault.UnreadableLine // the first cybervault.MaxUnreadableSamples unreadable ones
 	Bytes      int64                       // read, after decompression
 }
@@ -82,6 +83,7 @@ type parser struct {
 	now   time.Time
 	line  int // of the line being read, 1-based
 	doc   jsonDocument
+	json  jsonScan
 	sshd  *sshdConnections
 	clf   clfClock
 }

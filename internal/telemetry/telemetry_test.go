@@ -151,7 +151,7 @@ func TestUnreadableLinesSpoilNothing(t *testing.T) {
 		"no log line",                       // 4
 		`{"url": "/cut off`,                 // 5
 		good,                                // 6
-		`{"neither": "kind"}`,               // 7
+		`{"no": value}`,                     // 7
 		`{"url": 7, "client_ip": "nobody"}`, // 8: a number is taken in its own spelling, the address is not one
 		strings.Repeat("x", 300),            // 9: over the bound set below
 		`{"url":"/a"`,                       // 10: cut off by the next line
