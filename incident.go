@@ -257,6 +257,7 @@ type IncidentChange struct {
 // tell of, and are yet to be published.
 type OutgoingEvents struct {
 	Workspace WorkspaceID
-	Revision  int64 // of the last of them
+	Revision  int64 // of the last of them, with Place within it
+	Place     int
 	Events    []Finding
 }

@@ -56,6 +56,7 @@ type Duty int
 // The duties.
 const (
 	DutyRetention Duty = iota // removes what is old
+	DutyIncidents             // resolves incidents that are quiet, and tells of what had to wait
 	duties
 )
 

@@ -207,7 +207,7 @@ func (s *Store) Dialect() string { return s.dialect.name }
 // LastKey returns the greatest row key stored, for cybervault.NewIDSource.
 func (s *Store) LastKey(ctx context.Context) (int64, error) {
 	var last int64
-	for _, table := range []string{"workspaces", "webhooks", "events", "deliveries", "api_keys", "replays"} {
+	for _, table := range []string{"workspaces", "webhooks", "events", "deliveries", "api_keys", "replays", "incidents"} {
 		var key sql.NullInt64
 		if err := s.db.QueryRowContext(ctx, "SELECT MAX(id) FROM "+table).Scan(&key); err != nil {
 			return 0, readError(err)

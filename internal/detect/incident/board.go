@@ -324,9 +324,9 @@ func (b *board) count(m *cybervault.IncidentMember, as cybervault.Disposition) {
 	if m.Counted == as {
 		return
 	}
-	keys := []cybervault.Verdict{{Name: m.Gist.Name}}
+	keys := []cybervault.Verdict{{Name: bound(m.Gist.Name)}}
 	for _, rule := range m.Gist.Rules {
-		keys = append(keys, cybervault.Verdict{Rule: rule})
+		keys = append(keys, cybervault.Verdict{Rule: bound(rule)})
 	}
 	for _, key := range keys {
 		v := b.verdicts[key]
