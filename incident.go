@@ -160,6 +160,7 @@ type IncidentTold struct {
 	Assignee    string         `json:"assignee,omitempty"`
 	Members     int            `json:"members"`
 	Merged      int            `json:"merged,omitempty"`
+	Updates     int            `json:"updates,omitempty"` // in quick succession
 	// Behind says that there is more to tell, which waits for its turn.
 	Behind bool `json:"behind,omitempty"`
 }

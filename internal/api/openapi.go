@@ -68,6 +68,7 @@ func tags() []schema {
 		{"name": tagWebhooks, "description": "Where events are delivered to, and how."},
 		{"name": tagDeliveries, "description": "What became of each event at each webhook."},
 		{"name": tagTelemetry, "description": "Raw records for the threat engine."},
+		{"name": tagIncidents, "description": "What belongs together of what the threat engine found, and its life."},
 		{"name": tagAudit, "description": "Proofs that what the delivery log says was not changed afterwards."},
 		{"name": tagKeys, "description": "Credentials of programs."},
 		{"name": tagUpkeep, "description": "For whoever keeps the server."},

@@ -49,6 +49,7 @@ const (
 	tagWebhooks   = "Webhooks"
 	tagDeliveries = "Deliveries"
 	tagTelemetry  = "Telemetry"
+	tagIncidents  = "Incidents"
 	tagAudit      = "Audit log"
 	tagKeys       = "API keys"
 	tagUpkeep     = "Upkeep"
@@ -102,6 +103,11 @@ func routes() []route {
 		{method: post, pattern: "/v1/replays/{id}/cancel", scope: admin, handle: (*server).cancelReplay, about: aboutCancelReplay},
 
 		{method: post, pattern: "/v1/telemetry", scope: ingest, handle: (*server).ingest, about: aboutIngest},
+
+		{method: get, pattern: "/v1/incidents", scope: read, handle: (*server).listIncidents, about: aboutListIncidents},
+		{method: get, pattern: "/v1/incidents/{id}", scope: read, handle: (*server).getIncident, about: aboutGetIncident},
+		{method: patch, pattern: "/v1/incidents/{id}", scope: admin, handle: (*server).updateIncident, about: aboutUpdateIncident},
+		{method: post, pattern: "/v1/incidents/{id}/merge", scope: admin, handle: (*server).mergeIncident, about: aboutMergeIncident},
 
 		{method: get, pattern: "/v1/audit/key", scope: read, handle: (*server).auditKey, about: aboutAuditKey},
 		{method: get, pattern: "/v1/audit/checkpoint", scope: read, handle: (*server).auditCheckpoint, about: aboutAuditCheckpoint},

@@ -129,6 +129,12 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.CheckStatuses()...)
 	case reflect.TypeFor[cybervault.DeliveryStatus]():
 		return enum(cybervault.DeliveryStatuses()...)
+	case reflect.TypeFor[cybervault.IncidentStatus]():
+		return enum(cybervault.IncidentStatuses()...)
+	case reflect.TypeFor[cybervault.Disposition]():
+		return enum(cybervault.Dispositions()...)
+	case reflect.TypeFor[cybervault.Resolution]():
+		return enum(cybervault.ResolvedByPerson, cybervault.ResolvedByQuiet, cybervault.ResolvedByMerge)
 	case reflect.TypeFor[cybervault.AuditKind]():
 		return enum(cybervault.AuditEvent, cybervault.AuditOutcome, cybervault.AuditMissing, cybervault.AuditGap)
 	case reflect.TypeFor[cybervault.Scope]():

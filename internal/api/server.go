@@ -31,6 +31,7 @@ type Config struct {
 	Replays   Replays
 	Catalogue Catalogue
 	Telemetry Telemetry
+	Incidents Incidents
 	Audit     Audit
 	Keys      Keys
 	Backups   Backups

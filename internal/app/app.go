@@ -68,6 +68,7 @@ type App struct {
 	changes     *observe.Changes // something that pages show may have changed
 	commits     *observe.Changes // the change log has grown
 	pipeline    *pipeline
+	incidents   *incidents
 	engineState *engineState
 	geo         *geo.DB // nil without a GeoIP database
 	streams     []source
@@ -187,6 +188,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		})
 	}
 	a.pipeline.publisher = a.router
+	a.openIncidents(metrics, ids)
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
 	metrics.FollowAudit(auditLog(a.store))
@@ -205,7 +207,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Audit: a.audit,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Incidents: a.incidents, Audit: a.audit,
 		Keys: a.access, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
@@ -273,6 +275,7 @@ func (a *App) Run(ctx context.Context) error {
 		var wg sync.WaitGroup
 		wg.Go(func() { a.retention.run(sweeping) })
 		wg.Go(func() { a.disk.run(sweeping) })
+		wg.Go(func() { a.incidents.run(sweeping) })
 		if a.nodes != nil {
 			wg.Go(func() { a.nodes.run(sweeping) })
 		}

@@ -85,7 +85,7 @@ func TestTelemetryIsRefusedWhileTooMuchIsUnpublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &batchDesk{refuse: true}
-	p.publisher = d
+	p.publisher, p.incidents = d, noIncidents{}
 	var ws cybervault.WorkspaceID
 	for range maxUnpublished {
 		p.unpublished[ws] = append(p.unpublished[ws], cybervault.Finding{Type: cybervault.EventThreatDetected})
@@ -102,6 +102,15 @@ func TestTelemetryIsRefusedWhileTooMuchIsUnpublished(t *testing.T) {
 		t.Errorf("afterwards: %v, %d published, %d kept", err, d.taken, len(p.unpublished[ws]))
 	}
 }
+
+// noIncidents leaves findings as they are.
+type noIncidents struct{}
+
+func (noIncidents) Assign(_ context.Context, _ cybervault.WorkspaceID, findings []cybervault.Finding) ([]cybervault.Finding, error) {
+	return findings, nil
+}
+
+func (noIncidents) Send(context.Context, cybervault.WorkspaceID) error { return nil }
 
 // batchDesk takes findings, or does not.
 type batchDesk struct {

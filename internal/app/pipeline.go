@@ -25,12 +25,21 @@ type publisher interface {
 	PublishBatch(ctx context.Context, ws cybervault.WorkspaceID, reqs []cybervault.PublishRequest) []cybervault.PublishOutcome
 }
 
+// grouper knows which incident a finding belongs to.
+type grouper interface {
+	// Assign writes the incident of each finding into its data.
+	Assign(ctx context.Context, ws cybervault.WorkspaceID, findings []cybervault.Finding) ([]cybervault.Finding, error)
+	// Send publishes what became of the incidents by that.
+	Send(ctx context.Context, ws cybervault.WorkspaceID) error
+}
+
 // pipeline leads telemetry through the threat engine to the router. Safe for
 // concurrent use.
 type pipeline struct {
 	engine    *detect.Engine
 	metrics   *observe.Metrics
 	publisher publisher
+	incidents grouper
 
 	mu sync.Mutex
 	// unpublished are findings that the store could not take. The engine has
@@ -110,7 +119,17 @@ func unavailable(err error) bool { return cybervault.ErrorCode(err) == cybervaul
 // be kept for, beside the first error.
 func (p *pipeline) publishAll(ctx context.Context, ws cybervault.WorkspaceID, findings []cybervault.Finding, keep func(error) bool) (ids []cybervault.EventID, left []cybervault.Finding, first error) {
 	ids = []cybervault.EventID{}
-	for len(findings) > 0 {
+	if len(findings) == 0 {
+		return ids, nil, nil
+	}
+	assigned, err := p.incidents.Assign(ctx, ws, findings)
+	if err != nil {
+		if keep(err) {
+			left = findings
+		}
+		return ids, left, err
+	}
+	for findings = assigned; len(findings) > 0; {
 		n := min(len(findings), cybervault.MaxBatchEvents)
 		outcomes := p.publishOnce(ctx, ws, findings[:n])
 		for i, o := range outcomes {
@@ -127,6 +146,11 @@ func (p *pipeline) publishAll(ctx context.Context, ws cybervault.WorkspaceID, fi
 			}
 		}
 		findings = findings[n:]
+	}
+	// The incidents are on disk with what is to be told of them: what cannot go out
+	// now goes out later.
+	if err := p.incidents.Send(ctx, ws); err != nil && first == nil && !unavailable(err) {
+		first = err
 	}
 	return ids, left, first
 }

@@ -43,7 +43,7 @@ func newFeed(t *testing.T, p *taker) *feed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pipe.publisher = p
+	pipe.publisher, pipe.incidents = p, noIncidents{}
 	a := &App{pipeline: pipe, log: slog.New(slog.DiscardHandler)}
 	return a.feed()
 }

@@ -32,6 +32,8 @@ const (
 	MaxDrainTimeout         = 10 * time.Minute
 	MinDisableAfter         = time.Minute
 	MaxDisableAfter         = 90 * 24 * time.Hour
+	MinIncidentQuiet        = time.Second
+	MaxIncidentQuiet        = 30 * 24 * time.Hour
 	MaxAllowDestinations    = 1000
 	MinBootstrapAPIKeyBytes = 4 // the same as internal/access has for every key
 	MaxBootstrapAPIKeyBytes = 512
@@ -49,6 +51,7 @@ type Config struct {
 	Dev               bool            // loopback destinations over https and http are allowed
 	DisableAfter      time.Duration   // a webhook that has failed every attempt for so long is disabled; 0: never
 	Retention         time.Duration   // events older than that are removed, with their deliveries; 0: never
+	IncidentQuiet     time.Duration   // an incident that nothing has had to do with for so long is resolved; 0: never
 	RetentionDead     time.Duration   // the same for events with a dead letter, if it is longer; 0: never
 	LogLevel          slog.Level
 	LogFormat         string        // LogText or LogJSON
@@ -71,6 +74,7 @@ func Default() Config {
 		DisableAfter:  72 * time.Hour,
 		Retention:     30 * day,
 		RetentionDead: 90 * day,
+		IncidentQuiet: day,
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
@@ -142,6 +146,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("disable_after", cybervault.FormatDuration(c.DisableAfter)),
 		slog.String("retention", formatDays(c.Retention)),
 		slog.String("retention_dead_letters", formatDays(c.RetentionDead)),
+		slog.String("incident_quiet", cybervault.FormatDuration(c.IncidentQuiet)),
 		slog.String("allow_destination", rangesText(c.AllowDestinations)),
 		slog.Bool("dev", c.Dev),
 		slog.String("log_level", strings.ToLower(c.LogLevel.String())),

@@ -68,6 +68,10 @@ func options() []option {
 			set: setRetention(func(c *Config) *time.Duration { return &c.RetentionDead }),
 		},
 		{
+			name: "incident-quiet", hint: "duration", usage: "an incident that nothing has had to do with for so long is resolved; 0s: never",
+			set: setIncidentQuiet,
+		},
+		{
 			name: "allow-destination", hint: "CIDR", usage: "address range that webhooks may lead to although it is refused by default; repeatable", list: true,
 			set: setAllowDestinations,
 		},
@@ -167,6 +171,16 @@ func setDisableAfter(c *Config, s string) error {
 			s, cybervault.FormatDuration(MinDisableAfter), cybervault.FormatDuration(MaxDisableAfter))
 	}
 	c.DisableAfter = d
+	return nil
+}
+
+func setIncidentQuiet(c *Config, s string) error {
+	d, err := parseDays(s)
+	if err != nil || d != 0 && (d < MinIncidentQuiet || d > MaxIncidentQuiet) {
+		return fmt.Errorf("%q is neither 0s (never) nor a duration between %s and %s: use a number and a unit, such as 24h",
+			s, cybervault.FormatDuration(MinIncidentQuiet), cybervault.FormatDuration(MaxIncidentQuiet))
+	}
+	c.IncidentQuiet = d
 	return nil
 }
 

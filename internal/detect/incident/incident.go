@@ -159,7 +159,7 @@ func (b *board) tend(s *slot, quiet time.Time) {
 		b.resolve(s, cybervault.ResolvedByQuiet)
 		return
 	}
-	if s.Told.Behind && b.now.Sub(s.Told.At) >= updateEvery {
+	if s.Told.Behind && b.mayUpdate(&s.Told) {
 		s.touched = true
 	}
 }

@@ -12,9 +12,13 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// updateEvery is the least time between two events of an incident that only grows.
-// What changes its severity or its status is told of at once.
-const updateEvery = 5 * time.Minute
+// updateEvery is the least time between two events of an incident that only grows,
+// once there have been freeUpdates. What changes its severity or its status is told
+// of at once.
+const (
+	updateEvery = 5 * time.Minute
+	freeUpdates = 3
+)
 
 // eventData is the data of incident.*, in the order of the wire format.
 type eventData struct {
@@ -100,15 +104,24 @@ func (b *board) tell(s *slot) (cybervault.Finding, bool) {
 	case s.Status == cybervault.IncidentResolved && told.Status != cybervault.IncidentResolved:
 		what = cybervault.EventIncidentResolved
 	case !s.Live() && !s.urgent, // it grows no more that anybody has to know of
-		!s.urgent && s.Severity == told.Severity && s.Status == told.Status && b.now.Sub(told.At) < updateEvery:
+		!s.urgent && s.Severity == told.Severity && s.Status == told.Status && !b.mayUpdate(told):
 		told.Behind = s.Live()
 		return cybervault.Finding{}, false
 	}
+	updates := told.Updates + 1
+	if s.fresh || b.now.Sub(told.At) >= updateEvery {
+		updates = 0
+	}
 	*told = cybervault.IncidentTold{At: b.now, Title: s.Title, Severity: s.Severity, Status: s.Status, Disposition: s.Disposition,
-		Assignee: s.Assignee, Members: s.Evidence.Members, Merged: len(s.Merged)}
+		Assignee: s.Assignee, Members: s.Evidence.Members, Merged: len(s.Merged), Updates: updates}
 	return cybervault.Finding{
 		Type: what, Timestamp: b.now, Key: "incident_" + s.ID.UUID.String() + "_" + strconv.FormatInt(s.Revision, 10), Data: dataOf(s.Incident, change),
 	}, true
+}
+
+// mayUpdate reports whether it is time to tell of an incident that only grows.
+func (b *board) mayUpdate(told *cybervault.IncidentTold) bool {
+	return told.Updates < freeUpdates || b.now.Sub(told.At) >= updateEvery
 }
 
 // since is what changed since the last event.
