@@ -14,7 +14,9 @@ func incidentFields() fields[cybervault.IncidentChange] {
 	return fields[change]{
 		{
 			name: "status", doc: "acknowledge it, resolve it, or open it again", schema: enum(cybervault.IncidentStatuses()...),
-			read: func(raw json.RawMessage, into *change) error { return set(&into.Status, raw, readWord[cybervault.IncidentStatus]) },
+			read: func(raw json.RawMessage, into *change) error {
+				return set(&into.Status, raw, readWord[cybervault.IncidentStatus])
+			},
 		}, {
 			name: "disposition", doc: "what it turned out to be; null takes back what was said", schema: enum(cybervault.Dispositions()...),
 			read: func(raw json.RawMessage, into *change) error {
@@ -23,7 +25,9 @@ func incidentFields() fields[cybervault.IncidentChange] {
 			null: func(into *change) { into.Disposition = new(cybervault.Disposition) },
 		}, {
 			name: "severity", doc: "how severe it is, which the engine then leaves alone; null leaves it to the engine again", schema: enum(cybervault.Severities()...),
-			read: func(raw json.RawMessage, into *change) error { return set(&into.Severity, raw, readWord[cybervault.Severity]) },
+			read: func(raw json.RawMessage, into *change) error {
+				return set(&into.Severity, raw, readWord[cybervault.Severity])
+			},
 			null: func(into *change) { into.Severity = new(cybervault.Severity) },
 		}, {
 			name: "title", doc: "what happens, in one line, which the engine then leaves alone; null leaves it to the engine again",
