@@ -14,7 +14,9 @@ import (
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/detect/geo"
+	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/observe"
+	"github.com/cybervault/cybervault/rules"
 )
 
 // openEngine makes the threat engine, as it was when the node last stopped.
@@ -26,11 +28,40 @@ func (a *App) openEngine(metrics *observe.Metrics) (err error) {
 		}
 		config.Locate = a.geo.Locate
 	}
+	if config.Rules, err = loadRules(a.cfg.Detect.Rules, a.log); err != nil {
+		return err
+	}
 	if a.pipeline, err = newPipeline(config, metrics); err != nil {
 		return err
 	}
 	a.engineState = keepEngineState(a.pipeline.engine, a.cfg.DataDir, a.log)
 	return nil
+}
+
+// maxToldRules bounds how many rules that cannot be used are logged.
+const maxToldRules = 20
+
+// loadRules loads the shipped Sigma rules and those of directories. A rule that
+// cannot be used is said; it stops neither the others nor the server.
+func loadRules(dirs []string, log *slog.Logger) (*sigma.Engine, error) {
+	sources := []detect.RuleSource{{FS: rules.FS()}}
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, cybervault.Invalid("rules", "%s is not a directory that can be read: name the directory that holds the Sigma rules", dir)
+		}
+		sources = append(sources, detect.RuleSource{Name: dir, FS: os.DirFS(dir)})
+	}
+	engine, wrong, err := detect.LoadRules(sources...)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range wrong[:min(len(wrong), maxToldRules)] {
+		log.Warn("a Sigma rule cannot be used", slog.String("file", e.Pos.String()), slog.String("rule", e.Title), slog.String("why", e.Message))
+	}
+	if more := len(wrong) - maxToldRules; more > 0 {
+		log.Warn("more Sigma rules cannot be used", slog.Int("rules", more))
+	}
+	return engine, nil
 }
 
 // engineStateFile is where a node keeps what its threat engine remembers, in the

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -14,12 +15,17 @@ import (
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/telemetry"
 	"github.com/cybervault/cybervault/internal/telemetry/merge"
+	"github.com/cybervault/cybervault/rules"
 )
 
 // maxShownUnreadable bounds how many unreadable lines the summary shows.
 const maxShownUnreadable = 5
+
+// maxShownRules bounds how many rules that cannot be used are shown.
+const maxShownRules = 10
 
 func newAnalyze(env *Env) *cobra.Command {
 	a := analysis{env: env}
@@ -37,6 +43,7 @@ log, so the same files give the same events.`,
 	}
 	cmd.Flags().StringVar(&a.source, "source", "", "name of the source that the records come from")
 	cmd.Flags().StringVar(&a.format, "format", "", "read everything as this format instead of recognising it")
+	cmd.Flags().StringArrayVar(&a.rules, "rules", nil, "directory of Sigma rules to use beside the shipped ones; repeatable")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print the events' envelopes, one a line")
 	return cmd
 }
@@ -46,6 +53,7 @@ type analysis struct {
 	env            *Env
 	source, format string
 	json           bool
+	rules          []string
 
 	engine *detect.Engine
 	total  telemetry.Summary
@@ -62,7 +70,11 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if a.engine, err = detect.New(detect.Config{Now: a.env.Now}); err != nil {
+	config := detect.Config{Now: a.env.Now}
+	if config.Rules, err = a.loadRules(); err != nil {
+		return err
+	}
+	if a.engine, err = detect.New(config); err != nil {
 		return err
 	}
 	// A fixed workspace: envelopes look as a server's do, and the same each time.
@@ -84,6 +96,25 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	}
 	a.summarise(len(files), len(findings), took)
 	return errors.Join(failed...)
+}
+
+// loadRules loads the Sigma rules, and says on stderr which cannot be used.
+func (a *analysis) loadRules() (*sigma.Engine, error) {
+	sources := []detect.RuleSource{{FS: rules.FS()}}
+	for _, dir := range a.rules {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, usagef("--rules: %s is not a directory that can be read", dir)
+		}
+		sources = append(sources, detect.RuleSource{Name: dir, FS: os.DirFS(dir)})
+	}
+	engine, wrong, err := detect.LoadRules(sources...)
+	for _, e := range wrong[:min(len(wrong), maxShownRules)] {
+		fmt.Fprintf(a.env.Stderr, "a rule cannot be used: %s\n", clean(e.Error()))
+	}
+	if more := len(wrong) - maxShownRules; more > 0 {
+		fmt.Fprintf(a.env.Stderr, "and %d more rules cannot be used\n", more)
+	}
+	return engine, err
 }
 
 func (a *analysis) count(report merge.Report) {

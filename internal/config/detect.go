@@ -8,11 +8,16 @@ import (
 // Detect is how the threat engine is set up.
 type Detect struct {
 	GeoIP []string // databases that say where an address is, in MaxMind's format
+	Rules []string // directories of Sigma rules, beside the shipped ones
 }
 
 // detectOptions lists the settings of the threat engine.
 func detectOptions() []option {
 	return []option{
+		{
+			name: "rules", hint: "directory", usage: "directory of Sigma rules to use beside the shipped ones; repeatable", list: true,
+			set: func(c *Config, s string) (err error) { c.Detect.Rules, err = parseFiles(s); return err },
+		},
 		{
 			name: "geoip", hint: "file", usage: "GeoIP database (.mmdb) of places or of autonomous systems, for logins from new countries; repeatable", list: true,
 			set: func(c *Config, s string) (err error) { c.Detect.GeoIP, err = parseFiles(s); return err },

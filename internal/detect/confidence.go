@@ -48,7 +48,7 @@ func (a *attack) confidence(said cybervault.DispositionCounts) float64 {
 	if a.failed > 0 {
 		odds += weights.failed
 	}
-	if a.key.kind == cybervault.EventThreatDetected {
+	if a.key.kind == cybervault.EventThreatDetected && a.answered+a.refused+a.failed > 0 {
 		odds += weights.requests * math.Min(doublings(a.count), 12)
 	}
 	if a.behaviour > 0 {
@@ -95,7 +95,7 @@ func (a *attack) severity() cybervault.Severity {
 	}
 	s, ok := vectorSeverity[name]
 	if !ok {
-		s = cybervault.SeverityMedium
+		s = by.level // of a Sigma rule
 	}
 	if a.refused > 0 && a.answered+a.failed == 0 {
 		switch s {

@@ -3,7 +3,8 @@
 //
 // It stands between telemetry and the router (telemetry -> detect -> router).
 // Its children look for one kind of thing each: detect/web for attacks in HTTP
-// requests, detect/login for guessing of passwords. This package feeds them,
+// requests, detect/login for what is suspicious in logins, detect/sigma for whatever
+// Sigma rules describe. This package feeds them,
 // folds what they find into attacks, weighs the evidence, and writes the data
 // of the events. It publishes nothing and stores nothing; it never reads the
 // wall clock where a record has a time of its own, so that the same telemetry
@@ -23,6 +24,7 @@ import (
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect/login"
+	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/detect/web"
 )
 
@@ -33,6 +35,7 @@ type Config struct {
 	MinConfidence float64          // attacks below it are not told of; 0.5 if 0
 	Workers       int              // goroutines that inspect requests during a batch; GOMAXPROCS if 0
 	NoGate        bool             // ask the rule set about every request, to measure what the gate saves
+	Rules         *sigma.Engine    // Sigma rules; SetRules replaces them
 	// Locate says where an address is, for a record that does not; nil if there is
 	// no database. It is called under the engine's lock and must be quick.
 	Locate func(address string, known login.Place) login.Place
@@ -57,6 +60,8 @@ type Engine struct {
 	logins  *login.Tracker
 	attacks *attacks
 	records int64
+
+	sigma atomic.Pointer[sigma.Engine] // nil: no rules
 }
 
 // New returns an engine that has seen nothing. The error has code CodeInvalid
@@ -80,7 +85,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	return &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence)}, nil
+	e := &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence)}
+	e.sigma.Store(cfg.Rules)
+	return e, nil
 }
 
 // Stats is what an engine holds and has done.
@@ -93,7 +100,7 @@ type Stats struct {
 	WatchedSources int   // addresses and accounts in the windows of logins and scans
 	EvictedSources int64 // forgotten for want of room
 	LateRecords    int64 // too old for their window to count
-	Failed         int64 // requests that the rule set failed on, which count as harmless
+	Failed         int64 // records that rules failed on, which count as harmless
 }
 
 // Stats returns the engine's counters as they stand.
@@ -145,6 +152,7 @@ type Batch struct {
 	wait     []*cybervault.Record
 	waiting  int // bytes of what waits
 	matches  [][]web.Match
+	hits     [][]sigma.Hit
 	touched  map[*attack]bool
 	findings []cybervault.Finding
 }
@@ -199,6 +207,7 @@ func (b *Batch) judge(ctx context.Context) error {
 		return nil
 	}
 	b.matches = append(b.matches[:0], make([][]web.Match, len(b.wait))...)
+	b.hits = append(b.hits[:0], make([][]sigma.Hit, len(b.wait))...)
 	if err := b.inspect(ctx); err != nil {
 		return err
 	}
@@ -219,37 +228,44 @@ func (b *Batch) judge(ctx context.Context) error {
 		default:
 			b.signIn(rec, at, readSignIn(rec))
 		}
+		b.sigma(rec, at, b.hits[i], len(b.matches[i]) > 0)
 	}
 	clear(b.wait) // or the last chunk lives as long as the batch
 	b.wait, b.waiting = b.wait[:0], 0
 	return nil
 }
 
-// inspect fills in matches for the waiting web requests.
+// inspect fills in what the rules say of the waiting records.
 func (b *Batch) inspect(ctx context.Context) error {
-	var todo []int
-	for i, rec := range b.wait {
+	var requests *web.Inspector
+	for _, rec := range b.wait {
 		if rec.Category == "webserver" {
-			todo = append(todo, i)
+			var err error
+			if requests, err = b.e.rules(); err != nil {
+				return err
+			}
+			break
 		}
 	}
-	if len(todo) == 0 {
+	rules := b.e.sigma.Load()
+	if requests == nil && rules == nil {
 		return ctx.Err()
-	}
-	rules, err := b.e.rules()
-	if err != nil {
-		return err
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(b.e.cfg.Workers, len(todo)) {
+	for range min(b.e.cfg.Workers, len(b.wait)) {
 		wg.Go(func() {
 			for {
 				n := int(next.Add(1)) - 1
-				if n >= len(todo) || ctx.Err() != nil {
+				if n >= len(b.wait) || ctx.Err() != nil {
 					return
 				}
-				b.matches[todo[n]] = b.e.inspect(rules, b.wait[todo[n]])
+				if b.wait[n].Category == "webserver" {
+					b.matches[n] = b.e.inspect(requests, b.wait[n])
+				}
+				if rules != nil {
+					b.hits[n] = b.e.match(rules, b.wait[n])
+				}
 			}
 		})
 	}
@@ -257,7 +273,7 @@ func (b *Batch) inspect(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// inspect asks the rules about one record. A fault of theirs must not end the
+// inspect asks the rule set about one request. A fault of its must not end the
 // process: telemetry that is read off a stream would come again at each start.
 func (e *Engine) inspect(rules *web.Inspector, rec *cybervault.Record) (matches []web.Match) {
 	defer func() {
@@ -267,6 +283,17 @@ func (e *Engine) inspect(rules *web.Inspector, rec *cybervault.Record) (matches 
 		}
 	}()
 	return rules.Inspect(request(rec))
+}
+
+// match asks the Sigma rules about one record, with the same care.
+func (e *Engine) match(rules *sigma.Engine, rec *cybervault.Record) (hits []sigma.Hit) {
+	defer func() {
+		if recover() != nil {
+			e.failed.Add(1)
+			hits = nil
+		}
+	}()
+	return rules.Match(rec)
 }
 
 // request rebuilds a request from its record. A log line has two headers; the
