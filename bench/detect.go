@@ -50,7 +50,7 @@ type DetectReport struct {
 	Rates     []float64 `json:"rates"`
 	CPU       float64   `json:"cpu_us_per_event"`
 	ParseCPU  float64   `json:"parse_cpu_us_per_event"` // of which reading takes
-	RSS       float64   `json:"rss_mb"`                 // the most, with the events and the rules in memory
+	RSS       float64   `json:"rss_mb"`                 // the most, loading the rules included
 	Reference float64   `json:"reference_per_s"`        // the plain evaluator, which looks at each rule of the log source
 	Ratio     float64   `json:"ratio"`
 	Differ    int       `json:"events_judged_differently"` // by the two
@@ -85,17 +85,18 @@ func Detect(ctx context.Context, o DetectOptions) (*DetectReport, error) {
 	r.LoadS, r.Rules = time.Since(began).Seconds(), len(rules)-len(failed)
 	r.NotLoaded += len(failed)
 	say("%d rules loaded in %.1f s", r.Rules, r.LoadS)
-	chunks, err := readTelemetry(o.Events)
+	in, err := readTelemetry(o.Events)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.pace(ctx, o, engine, chunks, say); err != nil {
+	defer in.close()
+	if err := r.pace(ctx, o, engine, in, say); err != nil {
 		return nil, err
 	}
-	if err := r.times(ctx, o, engine, rules, chunks, say); err != nil {
+	if err := r.times(ctx, o, engine, rules, in, say); err != nil {
 		return nil, err
 	}
-	return r, r.compare(ctx, o, engine, rules, chunks, say)
+	return r, r.compare(ctx, o, engine, rules, in, say)
 }
 
 // passage is one way of all events through.
@@ -104,23 +105,34 @@ type passage struct {
 	wall, cpu                        time.Duration
 }
 
-// pass reads all chunks and judges their records, on all cores.
-func pass(ctx context.Context, chunks [][]byte, judge func(*cybervault.Record) int) (passage, error) {
+// pass reads all pieces and judges their records, on all cores.
+func pass(ctx context.Context, in *input, judge func(*cybervault.Record) int) (passage, error) {
 	var next, records, unreadable, hits atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
-	p := passage{}
+	fail := func(err error) {
+		mu.Lock()
+		failed = errors.Join(failed, err)
+		mu.Unlock()
+	}
+	p := passage{bytes: in.bytes()}
 	began, used := time.Now(), ownCPU()
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
+			var buf []byte
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(chunks) {
+				if i >= len(in.pieces) {
+					return
+				}
+				var err error
+				if buf, err = in.read(i, buf); err != nil {
+					fail(err)
 					return
 				}
 				found := 0
-				sum, err := telemetry.Parse(ctx, bytes.NewReader(chunks[i]), telemetry.Options{}, func(rec *cybervault.Record) error {
+				sum, err := telemetry.Parse(ctx, bytes.NewReader(buf), telemetry.Options{}, func(rec *cybervault.Record) error {
 					found += judge(rec)
 					return nil
 				})
@@ -128,9 +140,7 @@ func pass(ctx context.Context, chunks [][]byte, judge func(*cybervault.Record) i
 				unreadable.Add(int64(sum.Unreadable))
 				hits.Add(int64(found))
 				if err != nil {
-					mu.Lock()
-					failed = errors.Join(failed, err)
-					mu.Unlock()
+					fail(err)
 				}
 			}
 		})
@@ -138,9 +148,6 @@ func pass(ctx context.Context, chunks [][]byte, judge func(*cybervault.Record) i
 	wg.Wait()
 	p.wall, p.cpu = time.Since(began), ownCPU()-used
 	p.records, p.unreadable, p.hits = records.Load(), unreadable.Load(), hits.Load()
-	for _, c := range chunks {
-		p.bytes += int64(len(c))
-	}
 	return p, failed
 }
 
@@ -153,8 +160,8 @@ func judgeBy(e *sigma.Engine) func(*cybervault.Record) int {
 }
 
 // pace measures the engine, after one pass to warm up.
-func (r *DetectReport) pace(ctx context.Context, o DetectOptions, engine *sigma.Engine, chunks [][]byte, say func(string, ...any)) error {
-	first, err := pass(ctx, chunks, judgeBy(engine))
+func (r *DetectReport) pace(ctx context.Context, o DetectOptions, engine *sigma.Engine, in *input, say func(string, ...any)) error {
+	first, err := pass(ctx, in, judgeBy(engine))
 	if err != nil {
 		return err
 	}
@@ -176,11 +183,11 @@ func (r *DetectReport) pace(ctx context.Context, o DetectOptions, engine *sigma.
 	}
 	var cpus, parses []float64
 	for round := range o.Rounds {
-		p, err := pass(ctx, chunks, judgeBy(engine))
+		p, err := pass(ctx, in, judgeBy(engine))
 		if err != nil {
 			return err
 		}
-		parse, err := pass(ctx, chunks, func(*cybervault.Record) int { return 0 })
+		parse, err := pass(ctx, in, func(*cybervault.Record) int { return 0 })
 		if err != nil {
 			return err
 		}
@@ -192,7 +199,7 @@ func (r *DetectReport) pace(ctx context.Context, o DetectOptions, engine *sigma.
 }
 
 // times measures many times as many rules beside the rules alone.
-func (r *DetectReport) times(ctx context.Context, o DetectOptions, engine *sigma.Engine, rules []*sigma.Rule, chunks [][]byte, say func(string, ...any)) error {
+func (r *DetectReport) times(ctx context.Context, o DetectOptions, engine *sigma.Engine, rules []*sigma.Rule, in *input, say func(string, ...any)) error {
 	if o.Times < 2 {
 		return nil
 	}
@@ -205,16 +212,16 @@ func (r *DetectReport) times(ctx context.Context, o DetectOptions, engine *sigma
 	large, failed := sigma.Compile(many, sigma.Options{})
 	r.TimesRules = len(many) - len(failed)
 	say("%d rules", r.TimesRules)
-	if _, err := pass(ctx, chunks, judgeBy(large)); err != nil {
+	if _, err := pass(ctx, in, judgeBy(large)); err != nil {
 		return err
 	}
 	var rates []float64
 	for round := range o.Rounds {
-		small, err := pass(ctx, chunks, judgeBy(engine))
+		small, err := pass(ctx, in, judgeBy(engine))
 		if err != nil {
 			return err
 		}
-		p, err := pass(ctx, chunks, judgeBy(large))
+		p, err := pass(ctx, in, judgeBy(large))
 		if err != nil {
 			return err
 		}
@@ -227,18 +234,12 @@ func (r *DetectReport) times(ctx context.Context, o DetectOptions, engine *sigma
 
 // compare gives the plain evaluator a sample, and looks whether it judges
 // otherwise.
-func (r *DetectReport) compare(ctx context.Context, o DetectOptions, engine *sigma.Engine, rules []*sigma.Rule, chunks [][]byte, say func(string, ...any)) error {
-	var sample [][]byte
-	for _, c := range chunks {
-		n := 0
-		var part []byte
-		for line := range bytes.Lines(c) {
-			if n++; n%o.Stride == 1 || o.Stride == 1 {
-				part = append(part, line...)
-			}
-		}
-		sample = append(sample, part)
+func (r *DetectReport) compare(ctx context.Context, o DetectOptions, engine *sigma.Engine, rules []*sigma.Rule, in *input, say func(string, ...any)) error {
+	sample, err := in.sample(o.Stride)
+	if err != nil {
+		return err
 	}
+	defer sample.close()
 	plain := sigma.NewReference(rules, sigma.Options{})
 	p, err := pass(ctx, sample, func(rec *cybervault.Record) int { return len(plain.Match(rec)) })
 	if err != nil {

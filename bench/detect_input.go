@@ -16,9 +16,28 @@ import (
 // chunkSize is how much telemetry a worker takes at a time.
 const chunkSize = 256 << 10
 
-// readTelemetry reads every file of a directory, and cuts those that hold a
-// record a line into pieces.
-func readTelemetry(dir string) (chunks [][]byte, err error) {
+// input is telemetry on disk, uncompressed and in pieces, so that it takes no
+// memory of the process that is measured.
+type input struct {
+	file   *os.File
+	pieces []piece
+}
+
+type piece struct{ from, size int64 }
+
+// readTelemetry puts every file of a directory into one temporary file, and
+// cuts those that hold a record a line into pieces.
+func readTelemetry(dir string) (_ *input, err error) {
+	in := &input{}
+	if in.file, err = os.CreateTemp("", "cybervault-bench-*"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
+	var at int64
 	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(name) == "" {
 			return err
@@ -36,10 +55,65 @@ func readTelemetry(dir string) (chunks [][]byte, err error) {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
-		chunks = append(chunks, cut(slices.Clip(data))...)
-		return nil
+		for _, part := range cut(data) {
+			in.pieces = append(in.pieces, piece{at, int64(len(part))})
+			at += int64(len(part))
+		}
+		_, err = in.file.Write(data)
+		return err
 	})
-	return chunks, err
+	return in, err
+}
+
+func (in *input) close() {
+	_ = in.file.Close()
+	_ = os.Remove(in.file.Name())
+}
+
+func (in *input) bytes() (n int64) {
+	for _, p := range in.pieces {
+		n += p.size
+	}
+	return n
+}
+
+// read reads a piece, into buf where it has room.
+func (in *input) read(i int, buf []byte) ([]byte, error) {
+	p := in.pieces[i]
+	buf = slices.Grow(buf[:0], int(p.size))[:p.size]
+	_, err := in.file.ReadAt(buf, p.from)
+	return buf, err
+}
+
+// sample keeps one line of so many.
+func (in *input) sample(stride int) (_ *input, err error) {
+	out := &input{}
+	if out.file, err = os.CreateTemp("", "cybervault-bench-*"); err != nil {
+		return nil, err
+	}
+	var at int64
+	n := 0
+	for i := range in.pieces {
+		data, err := in.read(i, nil)
+		if err != nil {
+			out.close()
+			return nil, err
+		}
+		var part []byte
+		for line := range bytes.Lines(data) {
+			if n%stride == 0 {
+				part = append(part, line...)
+			}
+			n++
+		}
+		if _, err := out.file.Write(part); err != nil {
+			out.close()
+			return nil, err
+		}
+		out.pieces = append(out.pieces, piece{at, int64(len(part))})
+		at += int64(len(part))
+	}
+	return out, nil
 }
 
 // cut cuts at line breaks, unless lines are not records of their own.
