@@ -170,12 +170,11 @@ func (a *atom) matchText(s string) bool {
 		addr, ok := address(s)
 		return ok && a.prefix.Contains(addr)
 	case testNumber:
-		n, ok := 0.0, false
 		if a.part != "" {
-			n, ok = timePart(s, a.part)
-		} else {
-			n, ok = number(s)
+			n, ok := timePart(s, a.part)
+			return ok && ordered(a.op, n, a.number)
 		}
+		n, ok := number(s)
 		return ok && ordered(a.op, n, a.number)
 	case testPattern, testExists, testFieldRef:
 	}

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -222,7 +223,7 @@ func (c *compiler) item(d *Detection, i *Item) (*expr, error) {
 			return nil, err
 		}
 		if i.Field == "" && a.test == testExists {
-			return nil, fmt.Errorf("a keyword must be text")
+			return nil, errors.New("a keyword must be text")
 		}
 		a.field = c.field(i.Field)
 		if a.test == testFieldRef {

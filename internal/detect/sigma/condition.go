@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func ParseCondition(text string) (*Expr, error) {
 	}
 	if t := p.peek(); t != "" {
 		if t == "|" {
-			return nil, fmt.Errorf("aggregations behind a | left Sigma with version 2: write a correlation rule")
+			return nil, errors.New("aggregations behind a | left Sigma with version 2: write a correlation rule")
 		}
 		return nil, fmt.Errorf("%q stands where and, or, or the end of the condition was expected", shorten(t))
 	}
@@ -137,7 +138,7 @@ func (p *conditionParser) not(depth int) (*Expr, error) {
 			return nil, err
 		}
 		if !p.keyword(")") {
-			return nil, fmt.Errorf("a bracket is not closed")
+			return nil, errors.New("a bracket is not closed")
 		}
 		return e, nil
 	}
@@ -149,14 +150,14 @@ func (p *conditionParser) operand() (*Expr, error) {
 	t := p.peek()
 	switch strings.ToLower(t) {
 	case "":
-		return nil, fmt.Errorf("the condition ends where a search identifier was expected")
+		return nil, errors.New("the condition ends where a search identifier was expected")
 	case "and", "or", "of", ")", "|":
 		return nil, fmt.Errorf("%q stands where a search identifier was expected", t)
 	}
 	p.at++
 	if !strings.EqualFold(p.peek(), "of") {
 		if !isIdentifier(t, false) {
-			return nil, fmt.Errorf("%q is no search identifier: use letters, digits, _, - and .", shorten(t))
+			return nil, fmt.Errorf("%q is no search identifier: use letters, digits, dots, - and _", shorten(t))
 		}
 		return &Expr{Op: OpIdent, Name: t}, nil
 	}

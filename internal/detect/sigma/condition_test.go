@@ -15,7 +15,7 @@ func TestParseCondition(t *testing.T) {
 		"ALL of Them":                  "all of them",
 		"any of s_*":                   "1 of s_*",
 		"2 of sel*":                    "2 of sel*",
-		"not not a":                    "not not a",
+		"not (not a)":                  "not not a", //nolint:dupword // twice on purpose
 		"a AND b OR c":                 "((a and b) or c)",
 		"((a))":                        "a",
 		"selection_img and(x or y)":    "(selection_img and (x or y))",

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,7 +105,7 @@ func (s *scratch) shown(a *atom, i int32) string {
 	}
 	from := 0
 	if a.test == testPattern && a.shape == shapeContains {
-		if at := strings.Index(string(s.folded(i)), string(a.lit)); at > MaxMatchedBytes/2 {
+		if at := bytes.Index(s.folded(i), a.lit); at > MaxMatchedBytes/2 {
 			from = min(at-MaxMatchedBytes/4, len(v)-MaxMatchedBytes)
 		}
 	}

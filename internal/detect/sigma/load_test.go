@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -184,13 +185,12 @@ func TestParseFS(t *testing.T) {
 
 func TestAliasesCannotExplode(t *testing.T) {
 	t.Parallel()
-	text := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	var text strings.Builder
+	text.WriteString("a0: &a0 [" + strings.Repeat("x,", 10) + "]\n")
 	for i := 1; i < 10; i++ {
-		n := string(rune('0' + i))
-		p := string(rune('0' + i - 1))
-		text += "a" + n + ": &a" + n + " [" + strings.Repeat("*a"+p+", ", 9) + "*a" + p + "]\n"
+		fmt.Fprintf(&text, "a%d: &a%d [%s]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 10))
 	}
-	c := Parse("r.yml", []byte(text))
+	c := Parse("r.yml", []byte(text.String()))
 	if len(c.Errors) != 1 || !strings.Contains(c.Errors[0].Message, "too large") {
 		t.Errorf("got %v", c.Errors)
 	}

@@ -420,7 +420,8 @@ func TestExplanationLeavesOutWhatDidNotHold(t *testing.T) {
 func TestNoAllocationWithoutAHit(t *testing.T) {
 	e, _ := compile(t, Options{},
 		sel(`Image|endswith: '\powershell.exe'`), sel(`CommandLine|contains: '-enc'`), sel(`F|re: 'a[0-9]+b'`), sel(`F|cidr: 10.0.0.0/8`), sel(`F|gt: 5`),
-		sel(`F|hour: 3`), sel(`F|fieldref: Image`), sel(`F|cased: X`), "k:\n    - keyword\ncondition: k", sel(`commandline: 'x?y*z'`), sel("F|windash: ' -x'"))
+		sel(`F|hour: 3`), sel(`F|fieldref: Image`), sel(`F|cased: X`), "k:\n    - keyword\ncondition: k", sel(`commandline: 'x?y*z'`), sel("F|windash: ' -x'"),
+		"a:\n    F:\n        - x\n        - y\nb:\n    Other: y\nc:\n    Image|endswith:\n        - q\n        - r\ncondition: b and (a or c) and not 2 of them")
 	rec := &cybervault.Record{
 		Product: "windows", Category: "process_creation", Raw: []byte(`{"Image":"C:\\Windows\\explorer.exe"}`),
 		Fields: map[string]string{"Image": `C:\Windows\explorer.exe`, "CommandLine": "explorer /Über", "F": "a12x 10.0.0.x 5", "Other": "y"},

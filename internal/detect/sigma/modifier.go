@@ -3,6 +3,7 @@ package sigma
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -107,7 +108,7 @@ func resolve(item *Item, placeholders map[string][]string) (*comparison, error) 
 	}
 	if c.part != "" && c.compare == "" {
 		for i := range c.operands {
-			if err := c.operands[i].toNumber("eq"); err != nil {
+			if err := toNumber(&c.operands[i], "eq"); err != nil {
 				return nil, fmt.Errorf("%s: %w", c.part, err)
 			}
 		}
@@ -130,7 +131,7 @@ func (c *comparison) keywords() {
 func (c *comparison) patterns(f func(pattern) pattern) error {
 	for i, o := range c.operands {
 		if o.test != testPattern {
-			return fmt.Errorf("needs text")
+			return errors.New("needs text")
 		}
 		c.operands[i].pattern = f(o.pattern)
 	}
@@ -152,7 +153,7 @@ func (c *comparison) around(before, behind bool) error {
 				c.operands[i].text = "(?:" + o.text + ")$"
 			}
 		default:
-			return fmt.Errorf("needs text, a regular expression or a field")
+			return errors.New("needs text, a regular expression or a field")
 		}
 	}
 	return nil
@@ -187,7 +188,7 @@ func (c *comparison) base64(offsets bool) error {
 	for _, o := range c.operands {
 		text, ok := o.pattern.plain()
 		if o.test != testPattern || !ok || text == "" {
-			return fmt.Errorf("needs text without wildcards; put it before contains, startswith and endswith")
+			return errors.New("needs text without wildcards; put it before contains, startswith and endswith")
 		}
 		if !offsets {
 			out = append(out, operand{pattern: pattern{{literal, base64.StdEncoding.EncodeToString([]byte(text))}}, origin: o.origin})
@@ -217,11 +218,11 @@ func shifted(text string, shift int) string {
 
 func (c *comparison) regexps(item *Item) error {
 	if slices.Contains(item.Modifiers, "expand") {
-		return fmt.Errorf("cannot stand beside expand")
+		return errors.New("cannot stand beside expand")
 	}
 	for i, v := range item.Values {
 		if v.Kind == NullValue || i >= len(c.operands) || c.operands[i].test != testPattern {
-			return fmt.Errorf("needs a regular expression")
+			return errors.New("needs a regular expression")
 		}
 		c.operands[i] = operand{test: testRegexp, text: v.Text, origin: i}
 	}
@@ -230,7 +231,7 @@ func (c *comparison) regexps(item *Item) error {
 
 func (c *comparison) flag(f string) error {
 	if len(c.operands) == 0 || c.operands[0].test != testRegexp {
-		return fmt.Errorf("stands behind re only")
+		return errors.New("stands behind re only")
 	}
 	if !strings.Contains(c.flags, f) {
 		c.flags += f
@@ -255,7 +256,7 @@ func (c *comparison) cidr() error {
 
 func (c *comparison) exists(item *Item) error {
 	if item.Field == "" || len(item.Values) != 1 || item.Values[0].Kind != BoolValue && item.Values[0].Text != "true" && item.Values[0].Text != "false" {
-		return fmt.Errorf("needs a field, and one value, true or false")
+		return errors.New("needs a field, and one value, true or false")
 	}
 	c.operands = []operand{{test: testExists, present: item.Values[0].Text == "true"}}
 	return nil
@@ -263,20 +264,20 @@ func (c *comparison) exists(item *Item) error {
 
 func (c *comparison) fieldref(item *Item) error {
 	if item.Field == "" {
-		return fmt.Errorf("needs a field")
+		return errors.New("needs a field")
 	}
 	for i, o := range c.operands {
 		before := len(o.pattern) > 0 && o.pattern[0].kind == anyRun
 		behind := len(o.pattern) > 0 && o.pattern[len(o.pattern)-1].kind == anyRun
 		if o.test != testPattern || i >= len(item.Values) || item.Values[i].Text == "" {
-			return fmt.Errorf("needs the name of a field")
+			return errors.New("needs the name of a field")
 		}
 		c.operands[i] = operand{test: testFieldRef, text: item.Values[i].Text, before: before, behind: behind, origin: i}
 	}
 	return nil
 }
 
-func (o *operand) toNumber(op string) error {
+func toNumber(o *operand, op string) error {
 	text, ok := o.pattern.plain()
 	n, err := strconv.ParseFloat(text, 64)
 	if o.test != testPattern || !ok || err != nil {
@@ -292,7 +293,7 @@ func (c *comparison) order(op string) error {
 	}
 	c.compare = op
 	for i := range c.operands {
-		if err := c.operands[i].toNumber(op); err != nil {
+		if err := toNumber(&c.operands[i], op); err != nil {
 			return err
 		}
 	}
