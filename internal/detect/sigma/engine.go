@@ -139,46 +139,6 @@ func reversed(s string) string {
 	return string(b)
 }
 
-// parents are log sources that take in the records of narrower ones.
-var parents = struct{ category, service map[string]string }{
-	category: map[string]string{
-		"registry_add": "registry_event", "registry_delete": "registry_event", "registry_set": "registry_event", "registry_rename": "registry_event",
-	},
-	service: map[string]string{ // all of them write to auth.log
-		"sshd": "auth", "sudo": "auth", "su": "auth", "pam": "auth", "login": "auth",
-	},
-}
-
-// route returns the buckets whose rules are for a record of this source.
-func (e *Engine) route(category, product, service string) []*bucket {
-	var out []*bucket
-	for _, c := range parts(category, parents.category) {
-		for _, p := range parts(product, nil) {
-			for _, s := range parts(service, parents.service) {
-				if b := e.buckets[LogSource{Category: c, Product: p, Service: s}]; b != nil {
-					out = append(out, b)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// parts lists what a rule may say of a part of the log source: nothing, the
-// part itself, or what takes it in.
-func parts(s string, above map[string]string) []string {
-	out := []string{""}
-	if s == "" {
-		return out
-	}
-	s = strings.ToLower(s)
-	out = append(out, s)
-	if up := above[s]; up != "" {
-		out = append(out, up)
-	}
-	return out
-}
-
 // Match returns the rules that a record matches, in the order they were given to
 // Compile; nil, without having allocated, where there is none.
 func (e *Engine) Match(rec *cybervault.Record) []Hit {

@@ -69,11 +69,8 @@ func (ref *Reference) Match(rec *cybervault.Record) []*Rule {
 }
 
 func sourceTakes(s LogSource, rec *cybervault.Record) bool {
-	takes := func(rule, record string, above map[string]string) bool {
-		record = strings.ToLower(record)
-		return rule == "" || rule == record || rule == above[record]
-	}
-	return takes(s.Category, rec.Category, parents.category) && takes(s.Product, rec.Product, nil) && takes(s.Service, rec.Service, parents.service)
+	return slices.Contains(categories(rec.Category), s.Category) && slices.Contains(products(rec.Product), s.Product) &&
+		slices.Contains(services(rec.Product, rec.Service), s.Service)
 }
 
 func (ref *Reference) condition(e *Expr, r *Rule, rec *cybervault.Record) bool {
