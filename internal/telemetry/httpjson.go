@@ -81,7 +81,7 @@ func (p *parser) httpRequest(o jsonObject) (*cybervault.Record, string) {
 	if at := o.str("timestamp", "time", "@timestamp"); at != "" {
 		t, ok := p.anyTime(at)
 		if !ok {
-			return nil, "timestamp must be RFC 3339, or Unix seconds or milliseconds"
+			return nil, "timestamp must be RFC 3339, or Unix seconds, milliseconds, microseconds or nanoseconds"
 		}
 		rec.Time = t
 	}
@@ -195,20 +195,37 @@ func address(s string) (string, bool) {
 	return addr.Unmap().WithZone("").String(), true
 }
 
-// anyTime reads RFC 3339, the same with a space and without a zone, or Unix
-// seconds or milliseconds.
+// stampLayouts are tried in this order; most stamps are the first.
+var stampLayouts = [...]string{
+	time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999 MST", "2006-01-02 15:04:05.999999999 -0700 MST", clfLayout,
+}
+
+// anyTime reads RFC 3339 and its relatives, with and without a zone, the Common
+// Log Format's stamp, or Unix seconds, milliseconds, microseconds or nanoseconds.
 func (p *parser) anyTime(s string) (time.Time, bool) {
-	if n, err := strconv.ParseFloat(s, 64); err == nil {
+	if strings.Trim(s, "+-0123456789.eE") == "" && len(s) > 0 && strings.LastIndexByte(s, '-') <= 0 {
+		n, err := strconv.ParseFloat(s, 64)
 		switch {
-		case math.IsNaN(n) || n < 0 || n >= 1e14:
+		case err != nil || math.IsNaN(n) || n < 0 || n >= 1e19:
+			return time.Time{}, false
+		case n >= 1e17 && inRange(time.Unix(0, int64(n))):
+			return time.Unix(0, int64(n)).UTC(), true
+		case n >= 1e14 && n < 7e15:
+			return time.UnixMicro(int64(n)).UTC(), true
+		case n >= 1e14:
 			return time.Time{}, false
 		case n >= 1e11:
 			return time.UnixMilli(int64(n)).UTC(), true
 		}
 		sec := math.Floor(n)
-		return time.Unix(int64(sec), int64(math.Round((n-sec)*1e6))*1000).UTC(), true
+		t := time.Unix(int64(sec), int64(math.Round((n-sec)*1e6))*1000).UTC()
+		return t, inRange(t)
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", clfLayout} {
+	if len(s) < 10 || len(s) > 64 {
+		return time.Time{}, false
+	}
+	for _, layout := range stampLayouts {
 		if t, err := time.ParseInLocation(layout, s, p.opts.Location); err == nil && inRange(t) {
 			return t.UTC(), true
 		}

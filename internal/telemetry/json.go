@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"github.com/cybervault/cybervault"
 )
@@ -146,7 +147,10 @@ func (p *parser) gathered() error {
 
 // jsonObject reads an object that began on the line given.
 func (p *parser) jsonObject(b []byte, line int) error {
-	rec, reason := p.object(string(b))
+	rec, reason, err := p.object(string(b), line)
+	if err != nil || rec == nil && reason == "" {
+		return err
+	}
 	if rec == nil {
 		p.unreadable(line, reason, b)
 		return nil
@@ -154,14 +158,20 @@ func (p *parser) jsonObject(b []byte, line int) error {
 	return p.emit(rec, b, line)
 }
 
-func (p *parser) object(src string) (*cybervault.Record, string) {
+// object reads an object. It returns neither a record nor a reason where the
+// object was a list of records, which have been handed on.
+func (p *parser) object(src string, line int) (*cybervault.Record, string, error) {
 	if p.opts.Format == FormatAccess {
-		return nil, "an access-log line was expected, not JSON"
+		return nil, "an access-log line was expected, not JSON", nil
 	}
 	if reason := p.json.scan(src); reason != "" {
-		return nil, "not sound JSON: " + reason
+		return nil, "not sound JSON: " + reason, nil
 	}
-	return p.jsonRecord(src)
+	if list, ok := p.list(); ok {
+		return nil, "", p.elements(list.text, line+strings.Count(src[:list.at], "\n"))
+	}
+	rec, reason := p.jsonRecord(src)
+	return rec, reason, nil
 }
 
 // members decodes the object for the sources that need it in its own structure.

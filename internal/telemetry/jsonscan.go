@@ -26,14 +26,20 @@ type jsonValue struct {
 	from, to int32 // where it lies in the scratch, until the scan ends; to is 0 if it does not
 }
 
+// jsonPart is a member of the object itself that is an object or a list.
+type jsonPart struct {
+	name, text string
+	at         int // where it begins in the object's text
+}
+
 // jsonScan reads a JSON object in one pass into a flat list of values, in the
 // order they stand in. It is reused from object to object; what the values hold
 // lasts.
 type jsonScan struct {
 	src     string
 	values  []jsonValue
-	short   bool   // values past the bound were left out
-	list    string // the member of the object itself that is a list of objects; the first, if there are several
+	short   bool // values past the bound were left out
+	parts   []jsonPart
 	path    []byte
 	depth   int
 	elem    int32
@@ -46,7 +52,7 @@ type jsonScan struct {
 // scan reads src, which is one object and white space. It reports what is wrong
 // with it; "" if nothing is.
 func (s *jsonScan) scan(src string) string {
-	s.src, s.values, s.short, s.list, s.err = src, s.values[:0], false, "", ""
+	s.src, s.values, s.short, s.parts, s.err = src, s.values[:0], false, s.parts[:0], ""
 	s.path, s.scratch, s.depth, s.elem, s.now = s.path[:0], s.scratch[:0], 0, 0, 0
 	i := s.space(0)
 	if i >= len(src) || src[i] != '{' {
@@ -77,6 +83,17 @@ func (s *jsonScan) get(name string) string {
 		}
 	}
 	return ""
+}
+
+// part returns a member of the object itself that is an object or a list; its
+// text is "" if there is none.
+func (s *jsonScan) part(name string) jsonPart {
+	for _, p := range s.parts {
+		if p.name == name {
+			return p
+		}
+	}
+	return jsonPart{}
 }
 
 func (s *jsonScan) fail(reason string) int {
@@ -166,9 +183,6 @@ func (s *jsonScan) array(i int) int {
 		}
 		s.elem++
 		s.now = s.elem
-		if first && s.depth == 2 && s.list == "" && i < len(s.src) && s.src[i] == '{' {
-			s.list = s.intern()
-		}
 		if i = s.value(i, ""); i < 0 {
 			return -1
 		}
@@ -206,10 +220,16 @@ func (s *jsonScan) value(i int, name string) int {
 			s.add(jsonValue{name: name, value: s.src[i : i+end]})
 			return i + end
 		}
+		var end int
 		if c == '{' {
-			return s.object(i + 1)
+			end = s.object(i + 1)
+		} else {
+			end = s.array(i + 1)
 		}
-		return s.array(i + 1)
+		if s.depth == 1 && end >= 0 && len(s.parts) < maxJSONValues {
+			s.parts = append(s.parts, jsonPart{s.intern(), s.src[i:end], i})
+		}
+		return end
 	case c == '-' || c >= '0' && c <= '9':
 		end := numberEnd(s.src, i)
 		if end < 0 {

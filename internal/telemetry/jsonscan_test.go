@@ -75,8 +75,8 @@ func TestJSONScan(t *testing.T) {
 	if d := cmp.Diff(want, scanned(&s)); d != "" {
 		t.Error(d)
 	}
-	if s.list != "list" {
-		t.Errorf("the list of objects is %q", s.list)
+	if got := s.part("list").text; got != `[{"n":1},{"n":2}]` || s.part("b.d").text != "" || s.part("a").text != "" {
+		t.Errorf("the list is %q", got)
 	}
 	var elems []int32
 	for _, v := range s.values {

@@ -1,8 +1,6 @@
 package telemetry
 
-import (
-	"github.com/cybervault/cybervault"
-)
+import "github.com/cybervault/cybervault"
 
 // jsonMarks says which telling names an object has.
 type jsonMarks uint64
@@ -15,16 +13,51 @@ const (
 	markEventID
 	markChannel
 	markProvider
+	markEventSource
+	markEventName
+	markAWS
+	markEventType
+	markOkta
+	markGCP
+	markVerb
+	markKubernetes
+	markOperation
+	markWorkload
+	markEntraUser
+	markEntraSignIn
+	markEntraAudit
+	markRisk
+	markOperationName
+	markResourceID
+	markAction
+	markGitHub
+	markBitbucket
+	markOneLogin
+	markFalco
+	markOutput
+	markEventKind
+	markFlow
+	markZeek
+	markWebMethod
+	markWebTarget
+	markWebStatus
+	markWebClient
+	markRequestLine
+	markHTTPBody
 )
 
 // marksOf maps the names that tell one source from another. A source is known
 // by a combination that no other has.
+//
+//nolint:gocyclo // a table
 func marksOf(name string) jsonMarks {
 	switch name {
 	case "MESSAGE":
 		return markMessage
 	case "url", "uri":
-		return markURL
+		return markURL | markWebTarget
+	case "body", "body_base64":
+		return markHTTPBody
 	case "Event.System.EventID", "Event.System.EventID.#text", "System.EventID", "System.EventID.#text":
 		return markEVTX
 	case "winlog.channel", "winlog.event_id", "log_name":
@@ -35,8 +68,58 @@ func marksOf(name string) jsonMarks {
 		return markChannel
 	case "SourceName", "ProviderName", "Provider_Name", "EventSourceName":
 		return markProvider
+	case "eventSource":
+		return markEventSource
+	case "eventName":
+		return markEventName
+	case "awsRegion", "eventVersion":
+		return markAWS
+	case "eventType":
+		return markEventType
+	case "actor.alternateId", "outcome.result", "legacyEventType":
+		return markOkta
+	case "protoPayload.methodName", "protoPayload.serviceName":
+		return markGCP
+	case "verb":
+		return markVerb
+	case "auditID", "objectRef.resource", "requestURI":
+		return markKubernetes
+	case "Operation":
+		return markOperation
+	case "Workload":
+		return markWorkload
+	case "userPrincipalName", "properties.userPrincipalName", "UserPrincipalName":
+		return markEntraUser
+	case "conditionalAccessStatus", "properties.conditionalAccessStatus", "ConditionalAccessStatus", "clientAppUsed", "properties.clientAppUsed", "ClientAppUsed":
+		return markEntraSignIn
+	case "activityDisplayName", "properties.activityDisplayName", "ActivityDisplayName":
+		return markEntraAudit
+	case "riskEventType", "properties.riskEventType":
+		return markRisk
+	case "operationName", "operationName.value", "OperationNameValue":
+		return markOperationName
+	case "resourceId", "ResourceId", "_ResourceId":
+		return markResourceID
+	case "action":
+		return markAction
+	case "_document_id", "actor_ip", "actor_location.country_code":
+		return markGitHub
+	case "auditType.action":
+		return markBitbucket
+	case "event_type_id":
+		return markOneLogin
+	case "rule", "priority":
+		return markFalco
+	case "output":
+		return markOutput
+	case "event_type":
+		return markEventKind
+	case "flow_id", "in_iface", "stats.uptime":
+		return markFlow
+	case "id.orig_h":
+		return markZeek
 	}
-	return 0
+	return webMarks(name)
 }
 
 // jsonRecord tells which source the object just scanned is of, and reads it.
@@ -50,87 +133,33 @@ func (p *parser) jsonRecord(src string) (*cybervault.Record, string) {
 	}
 	has := func(all jsonMarks) bool { return m&all == all }
 	switch {
-	case p.opts.Format == FormatHTTP, p.opts.Format == FormatSyslog, m&markMessage != 0, m&markURL != 0 && m&^markURL == 0:
-		o, reason := members(src)
-		if reason != "" {
-			return nil, reason
-		}
-		if p.opts.Format == FormatHTTP || p.opts.Format != FormatSyslog && m&markMessage == 0 {
-			return p.httpRequest(o)
-		}
-		return p.journald(o)
+	case p.opts.Format == FormatHTTP:
+		return p.inMembers(src, p.httpRequest)
+	case p.opts.Format == FormatSyslog, has(markMessage):
+		return p.inMembers(src, p.journald)
 	case has(markEVTX), has(markWinlogbeat), has(markEventID | markChannel), has(markEventID | markProvider):
 		return p.windows(m)
+	}
+	for i := range jsonServices {
+		if has(jsonServices[i].all) {
+			return p.service(&jsonServices[i])
+		}
+	}
+	entry := has(markWebMethod|markWebTarget|markWebStatus) || has(markWebMethod|markWebTarget|markWebClient) || has(markRequestLine|markWebStatus)
+	switch {
+	case p.fullRequest(m, entry):
+		return p.inMembers(src, p.httpRequest)
+	case entry:
+		return p.webRecord(), ""
 	}
 	return p.generic()
 }
 
-// generic reads an object of no known source: its values under their own names.
-func (p *parser) generic() (*cybervault.Record, string) {
-	return p.json.record(), ""
-}
-
-// record makes a record of what was scanned: a name that has several values goes
-// to Multi. Room is left for a source's own names.
-func (s *jsonScan) record() *cybervault.Record {
-	f := make(map[string]string, len(s.values)+8)
-	rec := &cybervault.Record{Fields: f}
-	for i := range s.values {
-		v := &s.values[i]
-		if v.name == "" {
-			continue
-		}
-		if many, ok := rec.Multi[v.name]; ok {
-			rec.Multi[v.name] = append(many, v.value)
-			continue
-		}
-		before := len(f)
-		f[v.name] = v.value
-		if len(f) > before {
-			continue
-		}
-		if rec.Multi == nil {
-			rec.Multi = make(map[string][]string)
-		}
-		delete(f, v.name)
-		rec.Multi[v.name] = []string{s.get(v.name), v.value}
+// inMembers hands an object on to a source that reads it in its own structure.
+func (p *parser) inMembers(src string, read func(jsonObject) (*cybervault.Record, string)) (*cybervault.Record, string) {
+	o, reason := members(src)
+	if reason != "" {
+		return nil, reason
 	}
-	return rec
-}
-
-// alias gives the first of the names that has a value another name, unless that
-// is taken.
-func alias(f map[string]string, to string, from ...string) {
-	if _, ok := f[to]; ok {
-		return
-	}
-	for _, name := range from {
-		if v, ok := f[name]; ok && v != "" && v != "-" {
-			f[to] = v
-			return
-		}
-	}
-}
-
-// first returns the first of the named fields that says something.
-func first(f map[string]string, names ...string) string {
-	for _, name := range names {
-		if v := f[name]; v != "" && v != "-" {
-			return v
-		}
-	}
-	return ""
-}
-
-// firstAddress returns the first of the named fields that is an IP address, in
-// its usual form.
-func firstAddress(f map[string]string, names ...string) string {
-	for _, name := range names {
-		if v := f[name]; v != "" && v != "-" {
-			if ip, ok := address(v); ok {
-				return ip
-			}
-		}
-	}
-	return ""
+	return read(o)
 }

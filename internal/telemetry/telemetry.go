@@ -77,15 +77,16 @@ func Parse(ctx context.Context, r io.Reader, opts Options, yield func(*cybervaul
 
 // parser is the state of one Parse. It is used by one goroutine.
 type parser struct {
-	opts  Options
-	yield func(*cybervault.Record) error
-	sum   Summary
-	now   time.Time
-	line  int // of the line being read, 1-based
-	doc   jsonDocument
-	json  jsonScan
-	sshd  *sshdConnections
-	clf   clfClock
+	opts   Options
+	yield  func(*cybervault.Record) error
+	sum    Summary
+	now    time.Time
+	line   int // of the line being read, 1-based
+	doc    jsonDocument
+	json   jsonScan
+	nested int // how many packings the record being read was taken out of
+	sshd   *sshdConnections
+	clf    clfClock
 }
 
 func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, error) {
