@@ -20,6 +20,8 @@ type jsonDocument struct {
 	escaped  bool
 	array    bool // an array of objects is open around them
 	flush    bool // the object began in the first column of its line
+	packed   bool // that array is the list of a packing, and the whole may be of any length
+	tail     bool // what is open is the rest of a packing, of no interest
 	long     bool // over the bound; its rest is followed but not kept
 	first    int  // line the object began on
 }
@@ -63,7 +65,9 @@ func (p *parser) jsonLine(line []byte) error {
 				d.array = true
 			case ',':
 			case ']':
-				d.array = false
+				if d.array = false; d.packed {
+					d.buf, d.packed, d.tail, d.depth, d.flush, d.first = d.buf[:0], false, true, 1, false, p.line
+				}
 			case '{':
 				// Most objects lie within their line and are read where they are.
 				if n := nestedEnd(line[i:]); n > 0 {
@@ -73,7 +77,7 @@ func (p *parser) jsonLine(line []byte) error {
 					i += n - 1
 					continue
 				}
-				d.buf, d.depth, d.first, d.flush, d.long = append(d.buf[:0], c), 1, p.line, i == 0, false
+				d.buf, d.depth, d.first, d.flush, d.long = append(d.buf[:0], c), 1, p.line, i == 0 && !d.packed, false
 			default:
 				d.abandon()
 				p.unreadable(p.line, "a JSON object was expected", line[i:])
@@ -81,9 +85,11 @@ func (p *parser) jsonLine(line []byte) error {
 			}
 			continue
 		}
-		if len(d.buf) < p.opts.MaxLine {
+		switch {
+		case d.tail:
+		case len(d.buf) < p.opts.MaxLine:
 			d.buf = append(d.buf, c)
-		} else {
+		default:
 			d.long = true
 		}
 		if d.inString {
@@ -112,6 +118,7 @@ func (p *parser) jsonLine(line []byte) error {
 		}
 	}
 	switch {
+	case p.partial:
 	case d.depth > 0 && d.inString:
 		p.brokenJSON("a JSON string does not end on its line")
 	case d.depth > 0 && len(d.buf) < p.opts.MaxLine:
@@ -121,10 +128,10 @@ func (p *parser) jsonLine(line []byte) error {
 }
 
 func (p *parser) brokenJSON(reason string) {
-	array := p.doc.array
+	array, packed := p.doc.array, p.doc.packed
 	p.unreadable(p.doc.first, reason, p.doc.buf)
 	p.doc.abandon()
-	p.doc.array = array
+	p.doc.array, p.doc.packed = array, packed
 }
 
 // finish accounts for an object that the input ended within.
@@ -138,6 +145,10 @@ func (p *parser) finish() error {
 // gathered reads the object just gathered.
 func (p *parser) gathered() error {
 	d := &p.doc
+	if d.tail {
+		d.tail = false
+		return nil
+	}
 	if d.long {
 		p.unreadable(d.first, "a JSON object of at most "+itoa(p.opts.MaxLine)+" bytes was expected", d.buf)
 		return nil

@@ -201,3 +201,34 @@ func TestPackedRecords(t *testing.T) {
 		t.Errorf("packed ten times: %d records", len(out))
 	}
 }
+
+// A file of CloudTrail is one line of any length.
+func TestLongPackings(t *testing.T) {
+	t.Parallel()
+	event := `{"eventVersion":"1.10","eventTime":"2026-03-10T08:12:33Z","eventSource":"iam.amazonaws.com","eventName":"CreateUser","awsRegion":"x","note":"a \"b\" ] } \\"}`
+	const n = 20_000 // over 2 MiB
+	list := strings.Repeat(event+",", n-1) + event
+	after := `{"eventVersion":"1.10","eventSource":"s3.amazonaws.com","eventName":"After"}`
+	for name, c := range map[string]struct {
+		text       string
+		last, line int
+	}{
+		"one line":       {`{"Records":[` + list + "]}\n" + after, n + 1, 2},
+		"a line each":    {"\xef\xbb\xbf{\n \"Records\" : [\n" + strings.ReplaceAll(list, "},{", "},\n{") + "\n]\n}\n" + after, n + 1, n + 5},
+		"with more":      {`{"records":[` + list + `],"next":{"token":"]}"},"count":[1]}` + after, n + 1, 1},
+		"cut off":        {`{"Records":[` + list + `,{"eventVersion":"1.1`, n, 1},
+		"a broken event": {`{"Records":[{"eventVersion":oops},` + list + `]}` + after, n + 1, 1},
+	} {
+		out, sum := read(t, c.text, Options{})
+		if len(out) != c.last || sum.Bytes != int64(len(c.text)) {
+			t.Errorf("%s: %d records of %d, %d bytes of %d, %+v", name, len(out), c.last, sum.Bytes, len(c.text), sum.Samples)
+			continue
+		}
+		if last := out[len(out)-1]; last.Line != c.line || last.Service != "cloudtrail" {
+			t.Errorf("%s: the last is of line %d, want %d; %v", name, last.Line, c.line, last.Fields)
+		}
+		if wrong := name == "cut off" || name == "a broken event"; (sum.Unreadable == 1) != wrong {
+			t.Errorf("%s: %d unreadable: %+v", name, sum.Unreadable, sum.Samples)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package telemetry
 
 import (
+	"bufio"
+	"bytes"
+	"regexp"
 	"strings"
 
 	"github.com/cybervault/cybervault"
@@ -23,6 +26,24 @@ var (
 	wrappedTexts   = []string{"log", "message", "@message", "msg", "CloudTrailEvent", "event.original", "_raw", "line", "textPayload"}
 	wrappedObjects = []string{"_source", "detail", "result", "jsonPayload", "log", "message"}
 )
+
+// packingHead is how a file of CloudTrail or of Azure Monitor begins.
+var packingHead = regexp.MustCompile(`^\x{FEFF}?[ \t\r\n]*\{[ \t\r\n]*"[Rr]ecords"[ \t\r\n]*:[ \t\r\n]*\[`)
+
+// openPacking takes the packing off an input that is one long list of records,
+// which is read record by record then, since such files are longer than a
+// document may be. It returns how many bytes it read.
+func (p *parser) openPacking(in *bufio.Reader) int64 {
+	head, _ := in.Peek(256)
+	end := packingHead.FindIndex(head)
+	if end == nil {
+		return 0
+	}
+	p.line += bytes.Count(head[:end[1]], []byte("\n"))
+	p.doc.array, p.doc.packed = true, true
+	n, _ := in.Discard(end[1])
+	return int64(n)
+}
 
 // list returns the list of records that the object just scanned is the packing
 // of.

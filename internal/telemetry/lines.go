@@ -17,13 +17,15 @@ type lineReader struct {
 	maxLine  int
 	maxBytes int64
 	read     int64
+	parts    bool // hand out a long line in parts, for those who need no lines
+	partial  bool // the line last handed out goes on
 }
 
 // next returns the next line without its end ("\n" or "\r\n"), valid until the
 // next call. Of a line over the bound it returns the beginning, says so, and
 // skips the rest. The last line needs no end.
 func (l *lineReader) next() (line []byte, long bool, err error) {
-	l.buf = l.buf[:0]
+	l.buf, l.partial = l.buf[:0], false
 	for {
 		part, err := l.in.ReadSlice('\n')
 		l.read += int64(len(part))
@@ -35,6 +37,9 @@ func (l *lineReader) next() (line []byte, long bool, err error) {
 		case err == nil && len(l.buf) == 0 && !long:
 			line = trimEnd(part)
 			return line[:min(len(line), l.maxLine)], len(line) > l.maxLine, nil
+		case errors.Is(err, bufio.ErrBufferFull) && l.parts && len(l.buf) == 0:
+			l.partial = true
+			return part, false, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			long = l.keep(part) || long
 		case err == nil, errors.Is(err, io.EOF) && len(l.buf)+len(part) > 0:

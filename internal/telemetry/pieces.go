@@ -35,7 +35,7 @@ func NewPieces(opts Options) (*Pieces, error) {
 // piece alone. The error is the yield's, or the context's.
 func (r *Pieces) Read(ctx context.Context, piece []byte, yield func(*cybervault.Record) error) (sum Summary, err error) {
 	p := r.p
-	p.sum, p.line, r.refused = Summary{}, 0, nil
+	p.sum, p.line, p.nested, p.partial, r.refused = Summary{}, 0, 0, false, nil
 	p.now = p.opts.Now()
 	p.doc.abandon()
 	p.yield = func(rec *cybervault.Record) error {

@@ -77,16 +77,17 @@ func Parse(ctx context.Context, r io.Reader, opts Options, yield func(*cybervaul
 
 // parser is the state of one Parse. It is used by one goroutine.
 type parser struct {
-	opts   Options
-	yield  func(*cybervault.Record) error
-	sum    Summary
-	now    time.Time
-	line   int // of the line being read, 1-based
-	doc    jsonDocument
-	json   jsonScan
-	nested int // how many packings the record being read was taken out of
-	sshd   *sshdConnections
-	clf    clfClock
+	opts    Options
+	yield   func(*cybervault.Record) error
+	sum     Summary
+	now     time.Time
+	line    int // of the line being read, 1-based
+	doc     jsonDocument
+	json    jsonScan
+	partial bool // the line being read goes on
+	nested  int  // how many packings the record being read was taken out of
+	sshd    *sshdConnections
+	clf     clfClock
 }
 
 func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, error) {
@@ -122,7 +123,10 @@ func (p *parser) read(ctx context.Context, in *bufio.Reader) error {
 		in = bufio.NewReaderSize(zr, 64<<10)
 	}
 	lines := lineReader{in: in, maxLine: p.opts.MaxLine, maxBytes: p.opts.MaxBytes}
+	lines.read = p.openPacking(in)
 	for {
+		goesOn := lines.partial
+		lines.parts = p.doc.packed || goesOn
 		if p.line&255 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -139,7 +143,9 @@ func (p *parser) read(ctx context.Context, in *bufio.Reader) error {
 			}
 			return readError(err)
 		}
-		p.line++
+		if p.partial = lines.partial; !goesOn {
+			p.line++
+		}
 		if long {
 			p.doc.abandon()
 			p.unreadable(p.line, "a line of at most "+itoa(p.opts.MaxLine)+" bytes was expected", line)
