@@ -30,19 +30,21 @@ const (
 	ResolvedByMerge  Resolution = "merged"
 )
 
-// Disposition is what a person found an incident to be. It moves the confidence
+// IncidentDisposition is what a person found an incident to be. It moves the confidence
 // of what the same rules find later.
-type Disposition string
+type IncidentDisposition string
 
 // The dispositions. The zero value means that nobody has said.
 const (
-	TruePositive  Disposition = "true_positive"
-	FalsePositive Disposition = "false_positive"
-	Undetermined  Disposition = "undetermined"
+	TruePositive  IncidentDisposition = "true_positive"
+	FalsePositive IncidentDisposition = "false_positive"
+	Undetermined  IncidentDisposition = "undetermined"
 )
 
-// Dispositions lists every disposition.
-func Dispositions() []Disposition { return []Disposition{TruePositive, FalsePositive, Undetermined} }
+// IncidentDispositions lists every disposition.
+func IncidentDispositions() []IncidentDisposition {
+	return []IncidentDisposition{TruePositive, FalsePositive, Undetermined}
+}
 
 // Limits on an incident. What is beyond them is counted, and not listed.
 const (
@@ -58,17 +60,17 @@ const (
 // Incident is a group of detections and the events they led to that belong
 // together, with a life: open, acknowledged, resolved.
 type Incident struct {
-	ID          IncidentID     `json:"id"`
-	Workspace   WorkspaceID    `json:"-"`
-	Revision    int64          `json:"revision"` // counts its changes, from 1
-	Title       string         `json:"title"`
-	Severity    Severity       `json:"severity"`
-	Status      IncidentStatus `json:"status"`
-	Resolution  Resolution     `json:"resolution,omitempty"`
-	Disposition Disposition    `json:"disposition,omitempty"`
-	Assignee    string         `json:"assignee,omitempty"`
-	MergedInto  IncidentID     `json:"merged_into,omitzero"`
-	Merged      []IncidentID   `json:"merged,omitempty"` // into it
+	ID          IncidentID          `json:"id"`
+	Workspace   WorkspaceID         `json:"-"`
+	Revision    int64               `json:"revision"` // counts its changes, from 1
+	Title       string              `json:"title"`
+	Severity    Severity            `json:"severity"`
+	Status      IncidentStatus      `json:"status"`
+	Resolution  Resolution          `json:"resolution,omitempty"`
+	Disposition IncidentDisposition `json:"disposition,omitempty"`
+	Assignee    string              `json:"assignee,omitempty"`
+	MergedInto  IncidentID          `json:"merged_into,omitzero"`
+	Merged      []IncidentID        `json:"merged,omitempty"` // into it
 
 	Entities IncidentEntities `json:"entities"`
 	Evidence IncidentEvidence `json:"evidence"`
@@ -152,15 +154,15 @@ type IncidentPins struct {
 
 // IncidentTold is what the last event about an incident said.
 type IncidentTold struct {
-	At          time.Time      `json:"at"`
-	Title       string         `json:"title"`
-	Severity    Severity       `json:"severity"`
-	Status      IncidentStatus `json:"status"`
-	Disposition Disposition    `json:"disposition,omitempty"`
-	Assignee    string         `json:"assignee,omitempty"`
-	Members     int            `json:"members"`
-	Merged      int            `json:"merged,omitempty"`
-	Updates     int            `json:"updates,omitempty"` // in quick succession
+	At          time.Time           `json:"at"`
+	Title       string              `json:"title"`
+	Severity    Severity            `json:"severity"`
+	Status      IncidentStatus      `json:"status"`
+	Disposition IncidentDisposition `json:"disposition,omitempty"`
+	Assignee    string              `json:"assignee,omitempty"`
+	Members     int                 `json:"members"`
+	Merged      int                 `json:"merged,omitempty"`
+	Updates     int                 `json:"updates,omitempty"` // in quick succession
 	// Behind says that there is more to tell, which waits for its turn.
 	Behind bool `json:"behind,omitempty"`
 }
@@ -175,8 +177,8 @@ type IncidentMember struct {
 	At         time.Time  // when that was, by the clock
 	Type       string     // the event type
 	Gist       Gist
-	Counted    Disposition // what its rules and its name are counted as
-	Event      EventID     // of the last finding; set where it is asked for
+	Counted    IncidentDisposition // what its rules and its name are counted as
+	Event      EventID             // of the last finding; set where it is asked for
 }
 
 // IncidentLookup asks for what a change of incidents depends on.
@@ -218,7 +220,7 @@ type Verdict struct {
 }
 
 // Add counts n more of a disposition; of one that says neither, nothing.
-func (v *Verdict) Add(d Disposition, n int) {
+func (v *Verdict) Add(d IncidentDisposition, n int) {
 	switch d {
 	case TruePositive:
 		v.TruePositive += n
@@ -246,9 +248,9 @@ type IncidentChange struct {
 	By          string
 	Revision    *int64 // the change is refused where the incident has another one
 	Status      *IncidentStatus
-	Disposition *Disposition // "" takes it back
-	Severity    *Severity    // "" leaves it to the engine again
-	Title       *string      // likewise
+	Disposition *IncidentDisposition // "" takes it back
+	Severity    *Severity            // "" leaves it to the engine again
+	Title       *string              // likewise
 	Assignee    *string
 	Note        *string
 	MergeInto   *IncidentID

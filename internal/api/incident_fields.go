@@ -18,11 +18,11 @@ func incidentFields() fields[cybervault.IncidentChange] {
 				return set(&into.Status, raw, readWord[cybervault.IncidentStatus])
 			},
 		}, {
-			name: "disposition", doc: "what it turned out to be; null takes back what was said", schema: enum(cybervault.Dispositions()...),
+			name: "disposition", doc: "what it turned out to be; null takes back what was said", schema: enum(cybervault.IncidentDispositions()...),
 			read: func(raw json.RawMessage, into *change) error {
-				return set(&into.Disposition, raw, readWord[cybervault.Disposition])
+				return set(&into.Disposition, raw, readWord[cybervault.IncidentDisposition])
 			},
-			null: func(into *change) { into.Disposition = new(cybervault.Disposition) },
+			null: func(into *change) { into.Disposition = new(cybervault.IncidentDisposition) },
 		}, {
 			name: "severity", doc: "how severe it is, which the engine then leaves alone; null leaves it to the engine again", schema: enum(cybervault.Severities()...),
 			read: func(raw json.RawMessage, into *change) error {

@@ -26,27 +26,27 @@ type Incidents interface {
 const maxShownMembers = 100
 
 type incidentJSON struct {
-	ID          cybervault.IncidentID     `json:"id"`
-	Title       string                    `json:"title" doc:"What happens, in one line."`
-	Severity    cybervault.Severity       `json:"severity"`
-	Status      cybervault.IncidentStatus `json:"status" doc:"open, acknowledged or resolved."`
-	Resolution  *cybervault.Resolution    `json:"resolution" doc:"What resolved it: person, quiet or merged; null until then."`
-	Disposition *cybervault.Disposition   `json:"disposition" doc:"What a person found it to be: true_positive, false_positive or undetermined; null if nobody has said."`
-	Assignee    *string                   `json:"assignee" doc:"Who looks after it, in your words; null for nobody."`
-	Entities    incidentEntitiesJSON      `json:"entities" doc:"Who and what takes part, at most 100 of each kind."`
-	Vectors     []string                  `json:"vectors" doc:"The vectors and login patterns of its members, the one that would do most harm first."`
-	Tactics     []string                  `json:"tactics" doc:"ATT&CK tactics of its members, in the order of an attack."`
-	Techniques  []string                  `json:"techniques" doc:"ATT&CK techniques of its members."`
-	ThreatIDs   []string                  `json:"threat_ids" doc:"The ids of its members: of threats, and of suspicious logins; at most 200."`
-	Counts      incidentCountsJSON        `json:"counts"`
-	FirstSeen   time.Time                 `json:"first_seen" doc:"The time of the first record of a member."`
-	LastSeen    time.Time                 `json:"last_seen"`
-	OpenedAt    time.Time                 `json:"opened_at"`
-	UpdatedAt   time.Time                 `json:"updated_at"`
-	ResolvedAt  *time.Time                `json:"resolved_at" doc:"Null until it is resolved."`
-	MergedInto  *cybervault.IncidentID    `json:"merged_into" doc:"Where its members went; null unless it was merged."`
-	Merged      []cybervault.IncidentID   `json:"merged" doc:"What was merged into it."`
-	Revision    int64                     `json:"revision" doc:"Goes up with every change. Give it with a change to have that refused if somebody else was quicker."`
+	ID          cybervault.IncidentID           `json:"id"`
+	Title       string                          `json:"title" doc:"What happens, in one line."`
+	Severity    cybervault.Severity             `json:"severity"`
+	Status      cybervault.IncidentStatus       `json:"status" doc:"open, acknowledged or resolved."`
+	Resolution  *cybervault.Resolution          `json:"resolution" doc:"What resolved it: person, quiet or merged; null until then."`
+	Disposition *cybervault.IncidentDisposition `json:"disposition" doc:"What a person found it to be: true_positive, false_positive or undetermined; null if nobody has said."`
+	Assignee    *string                         `json:"assignee" doc:"Who looks after it, in your words; null for nobody."`
+	Entities    incidentEntitiesJSON            `json:"entities" doc:"Who and what takes part, at most 100 of each kind."`
+	Vectors     []string                        `json:"vectors" doc:"The vectors and login patterns of its members, the one that would do most harm first."`
+	Tactics     []string                        `json:"tactics" doc:"ATT&CK tactics of its members, in the order of an attack."`
+	Techniques  []string                        `json:"techniques" doc:"ATT&CK techniques of its members."`
+	ThreatIDs   []string                        `json:"threat_ids" doc:"The ids of its members: of threats, and of suspicious logins; at most 200."`
+	Counts      incidentCountsJSON              `json:"counts"`
+	FirstSeen   time.Time                       `json:"first_seen" doc:"The time of the first record of a member."`
+	LastSeen    time.Time                       `json:"last_seen"`
+	OpenedAt    time.Time                       `json:"opened_at"`
+	UpdatedAt   time.Time                       `json:"updated_at"`
+	ResolvedAt  *time.Time                      `json:"resolved_at" doc:"Null until it is resolved."`
+	MergedInto  *cybervault.IncidentID          `json:"merged_into" doc:"Where its members went; null unless it was merged."`
+	Merged      []cybervault.IncidentID         `json:"merged" doc:"What was merged into it."`
+	Revision    int64                           `json:"revision" doc:"Goes up with every change. Give it with a change to have that refused if somebody else was quicker."`
 }
 
 type incidentEntitiesJSON struct {

@@ -131,8 +131,8 @@ func scalar(t reflect.Type) schema {
 		return enum(cybervault.DeliveryStatuses()...)
 	case reflect.TypeFor[cybervault.IncidentStatus]():
 		return enum(cybervault.IncidentStatuses()...)
-	case reflect.TypeFor[cybervault.Disposition]():
-		return enum(cybervault.Dispositions()...)
+	case reflect.TypeFor[cybervault.IncidentDisposition]():
+		return enum(cybervault.IncidentDispositions()...)
 	case reflect.TypeFor[cybervault.Resolution]():
 		return enum(cybervault.ResolvedByPerson, cybervault.ResolvedByQuiet, cybervault.ResolvedByMerge)
 	case reflect.TypeFor[cybervault.AuditKind]():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,7 @@ type incidentStore interface {
 	OutgoingIncidentEvents(ctx context.Context, ws cybervault.WorkspaceID) (cybervault.OutgoingEvents, error)
 	ForgetIncidentEvents(ctx context.Context, out cybervault.OutgoingEvents) error
 	PruneIncidents(ctx context.Context, before time.Time) (more bool, err error)
-	IncidentVerdicts(ctx context.Context, ws cybervault.WorkspaceID) (verdicts []cybervault.Verdict, revision int64, err error)
+	IncidentVerdicts(ctx context.Context, ws cybervault.WorkspaceID, known int64) (verdicts []cybervault.Verdict, revision int64, err error)
 }
 
 // incidents leads findings and people's changes to the incidents, publishes what
@@ -48,6 +49,12 @@ type incidents struct {
 	log     *slog.Logger
 
 	sending sync.Mutex // held while events go out: in the order of commit
+
+	// What people found moves the confidence of the engine.
+	workspace cybervault.WorkspaceID
+	teach     func(ws cybervault.WorkspaceID, said cybervault.Dispositions)
+	teaching  sync.Mutex
+	taught    int64 // the revision of what the engine knows
 }
 
 // openIncidents makes them, and leads the findings of the pipeline to them.
@@ -62,7 +69,7 @@ func (a *App) openIncidents(metrics *observe.Metrics, ids *cybervault.IDSource) 
 	}
 	a.incidents = &incidents{
 		store: a.store, manager: manager, metrics: metrics, publish: a.pipeline.publishOnce, mine: func() bool { return a.store.Has(store.DutyIncidents) },
-		keep: keep, now: a.store.Now, log: a.log,
+		keep: keep, now: a.store.Now, log: a.log, workspace: a.workspace, teach: a.pipeline.engine.SetDispositions,
 	}
 	a.pipeline.incidents = a.incidents
 }
@@ -127,15 +134,44 @@ func (n *incidents) IncidentMembers(ctx context.Context, ws cybervault.Workspace
 func (n *incidents) UpdateIncident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, c cybervault.IncidentChange) (*cybervault.Incident, error) {
 	i, err := n.manager.Update(ctx, ws, id, c)
 	if err == nil {
-		n.sendOrLeave(context.WithoutCancel(ctx), ws)
+		ctx := context.WithoutCancel(ctx)
+		n.sendOrLeave(ctx, ws)
+		if err := n.learn(ctx); err != nil {
+			n.log.Warn("what people found is yet to be taken into account; trying again", slog.Any("error", err))
+		}
 	}
 	return i, err
+}
+
+// learn hands what people found to the engine, if that has changed on any node.
+func (n *incidents) learn(ctx context.Context) error {
+	n.teaching.Lock()
+	defer n.teaching.Unlock()
+	verdicts, revision, err := n.store.IncidentVerdicts(ctx, n.workspace, n.taught)
+	if err != nil || revision == n.taught {
+		return err
+	}
+	said := cybervault.Dispositions{}
+	for _, v := range verdicts {
+		name := v.Name
+		if v.Rule != "" {
+			_, name, _ = strings.Cut(v.Rule, ":") // the engine knows it without its own part's name
+		}
+		d := said[name]
+		said[name] = cybervault.Disposition{TruePositives: d.TruePositives + v.TruePositive, FalsePositives: d.FalsePositives + v.FalsePositive}
+	}
+	n.teach(n.workspace, said)
+	n.taught = revision
+	return nil
 }
 
 // run looks after the incidents until ctx ends.
 func (n *incidents) run(ctx context.Context) {
 	var pruned time.Time
 	for {
+		if err := n.learn(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("what people found is yet to be taken into account; trying again", slog.Any("error", err))
+		}
 		if n.mine() {
 			err := n.tend(ctx)
 			if now := n.now(); err == nil && now.Sub(pruned) >= pruneEvery {

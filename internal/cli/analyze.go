@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/config"
 	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/detect/incident"
 	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/telemetry"
 	"github.com/cybervault/cybervault/internal/telemetry/merge"
@@ -55,10 +57,11 @@ type analysis struct {
 	json           bool
 	rules          []string
 
-	engine *detect.Engine
-	total  telemetry.Summary
-	late   int
-	lines  []string // the first that could not be read, as the summary shows them
+	engine    *detect.Engine
+	incidents incident.Memory
+	total     telemetry.Summary
+	late      int
+	lines     []string // the first that could not be read, as the summary shows them
 }
 
 func (a *analysis) run(ctx context.Context, names []string) error {
@@ -88,7 +91,8 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	took := progress.end()
 	a.count(report)
 	findings, judgeErr := batch.End(ctx)
-	failed := []error{stopped, judgeErr, a.print(workspace, findings)}
+	findings, groupErr := a.incidents.Analyse(ctx, workspace, findings, config.Default().IncidentQuiet)
+	failed := []error{stopped, judgeErr, groupErr, a.print(workspace, findings)}
 	for _, in := range report.Inputs {
 		if in.Err != nil && stopped == nil { // or it says no more than that
 			failed = append(failed, fmt.Errorf("%s: %w", inputName(in.Name), in.Err))
@@ -133,6 +137,7 @@ func (a *analysis) count(report merge.Report) {
 type finding struct {
 	Severity   string   `json:"severity"`
 	Vector     string   `json:"vector"`
+	Title      string   `json:"title"` // of an incident
 	Pattern    string   `json:"pattern"`
 	SourceIP   *string  `json:"source_ip"`
 	User       *string  `json:"user"`
@@ -140,6 +145,9 @@ type finding struct {
 	Count      int      `json:"count"`
 	Confidence *float64 `json:"confidence"`
 	MitreID    *string  `json:"mitre_id"`
+	Counts     struct {
+		Records int `json:"records"`
+	} `json:"counts"`
 }
 
 func (a *analysis) print(workspace cybervault.WorkspaceID, findings []cybervault.Finding) error {
@@ -159,8 +167,8 @@ func (a *analysis) print(workspace cybervault.WorkspaceID, findings []cybervault
 		if d.Confidence != nil {
 			confidence = strconv.FormatFloat(*d.Confidence, 'f', 2, 64)
 		}
-		t.add(moment(&f.Timestamp), f.Type, d.Severity, d.Vector+d.Pattern, text(d.SourceIP), text(d.User), text(d.Asset),
-			strconv.Itoa(d.Count), confidence, text(d.MitreID))
+		t.add(moment(&f.Timestamp), f.Type, d.Severity, short(d.Vector+d.Pattern+d.Title, 100), text(d.SourceIP), text(d.User), text(d.Asset),
+			strconv.Itoa(d.Count+d.Counts.Records), confidence, text(d.MitreID))
 	}
 	if len(t.rows) == 0 {
 		return nil
@@ -190,8 +198,8 @@ func (a *analysis) summarise(files, events int, took time.Duration) {
 	if took >= time.Second { // below, loading the rules is most of it
 		rate = fmt.Sprintf(", %.0f records a second", float64(a.total.Records)/took.Seconds())
 	}
-	fmt.Fprintf(w, "%d records (%.1f MB in %d file(s)%s), %d events, %d lines unreadable\n",
-		a.total.Records, float64(a.total.Bytes)/1e6, files, rate, events, a.total.Unreadable)
+	fmt.Fprintf(w, "%d records (%.1f MB in %d file(s)%s), %d events, %d incidents, %d lines unreadable\n",
+		a.total.Records, float64(a.total.Bytes)/1e6, files, rate, events, len(a.incidents.Incidents()), a.total.Unreadable)
 	for _, line := range a.lines {
 		fmt.Fprintf(w, "  %s\n", clean(line))
 	}

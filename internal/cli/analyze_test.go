@@ -51,12 +51,12 @@ func TestAnalyze(t *testing.T) {
 	if got.status != cli.ExitDone {
 		t.Fatalf("status %d: %s", got.status, got.stderr)
 	}
-	for _, want := range []string{"threat.detected", "203.0.113.42", "sql_injection", "auth.suspicious", "198.51.100.23", "2025-03-10 08:40"} {
+	for _, want := range []string{"threat.detected", "203.0.113.42", "sql_injection", "auth.suspicious", "198.51.100.23", "2025-03-10 08:40", "incident.created", "SQL injection from 203.0.113.42"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the table does not show %q:\n%s", want, got.stdout)
 		}
 	}
-	for _, want := range []string{"50 records", "2 file(s)", "1 lines unreadable", "access.log:21: "} {
+	for _, want := range []string{"50 records", "2 file(s)", "2 incidents", "1 lines unreadable", "access.log:21: "} {
 		if !strings.Contains(got.stderr, want) {
 			t.Errorf("the summary does not say %q:\n%s", want, got.stderr)
 		}

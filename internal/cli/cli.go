@@ -104,6 +104,7 @@ func commands(env *Env) []*cobra.Command {
 		newEvents(env),
 		newWebhooks(env),
 		newDeliveries(env),
+		newIncidents(env),
 		newAudit(env),
 		newKeys(env),
 		newListen(env),

@@ -129,15 +129,17 @@ func golden(t *testing.T, name string, args []string, f *fakeServer, got result)
 }
 
 const (
-	anEvent    = `{"id":"wh_01890a5d-ac96-774b-bcce-b302099a8057","event":"threat.detected","timestamp":"2026-01-31T11:59:00Z","data":{"severity":"critical","vector":"sql_injection","source_ip":"203.0.113.42"},"metadata":{"workspace_id":"ws_01890a5d-ac96-774b-bcce-b302099a8057","engine_version":"ai_v1","idempotency_key":"idm_x"}}`
-	aDelivery  = `{"id":"dlv_1","event_id":"wh_1","event":"threat.detected","webhook_id":"whk_1","status":"pending","reason":null,"sequence":7,"attempt_count":2,"created_at":"2026-01-31T11:59:00Z","next_attempt_at":"2026-01-31T12:01:00Z","finished_at":null,"replay_of":null,"test":false,"last_status":500,"last_failure":"status"}`
-	aSkipped   = `{"id":"dlv_2","event_id":"wh_1","event":"auth.suspicious","webhook_id":"whk_2","status":"skipped","reason":"webhook_disabled","sequence":null,"attempt_count":0,"created_at":"2026-01-31T11:58:00Z","next_attempt_at":null,"finished_at":"2026-01-31T11:58:00Z","replay_of":null,"test":false,"last_status":null,"last_failure":null}`
-	anAttempt  = `{"id":"att_1","delivery_id":"dlv_1","number":1,"started_at":"2026-01-31T11:59:00Z","succeeded":false,"failure":"tls","error":"the certificate is for another name\u001b[31m","status":null,"remote_addr":"203.0.113.9:443","elapsed_ms":12.34,"response_body":""}`
-	anAnswered = `{"id":"att_2","delivery_id":"dlv_1","number":2,"started_at":"2026-01-31T11:59:05Z","succeeded":true,"failure":null,"error":null,"status":200,"remote_addr":"203.0.113.9:443","elapsed_ms":3,"response_body":"ok"}`
-	aWebhook   = `{"id":"whk_1","url":"https://siem.example.com/in","events":["threat.*","auth.suspicious"],"description":"SOC","status":"enabled","disabled_reason":null,"accept":"default","headers":{"X-Tenant":"***","Authorization":"***"},"retry_schedule":["5s","30s"],"verification":true,"verified_at":null,"ca_certificate":null,"created_at":"2026-01-31T11:00:00Z","updated_at":"2026-01-31T11:00:00Z"}`
-	aKey       = `{"id":"key_1","name":"log shipper","hint":"cvk_abcd","scopes":["telemetry:write"],"created_at":"2026-01-31T11:00:00Z","revoked_at":null}`
-	aReceipt   = `{"id":"wh_01890a5d-ac96-774b-bcce-b302099a8057","event":"system.alert","timestamp":"2026-01-31T12:00:00Z","idempotency_key":"idm_1","deliveries":3}`
-	aType      = `{"name":"system.alert","severity":"medium","description":"CyberVault itself needs a person","schema":{"type":"object"},"example":{"code":"x < y"}}`
+	anEvent     = `{"id":"wh_01890a5d-ac96-774b-bcce-b302099a8057","event":"threat.detected","timestamp":"2026-01-31T11:59:00Z","data":{"severity":"critical","vector":"sql_injection","source_ip":"203.0.113.42"},"metadata":{"workspace_id":"ws_01890a5d-ac96-774b-bcce-b302099a8057","engine_version":"ai_v1","idempotency_key":"idm_x"}}`
+	aDelivery   = `{"id":"dlv_1","event_id":"wh_1","event":"threat.detected","webhook_id":"whk_1","status":"pending","reason":null,"sequence":7,"attempt_count":2,"created_at":"2026-01-31T11:59:00Z","next_attempt_at":"2026-01-31T12:01:00Z","finished_at":null,"replay_of":null,"test":false,"last_status":500,"last_failure":"status"}`
+	aSkipped    = `{"id":"dlv_2","event_id":"wh_1","event":"auth.suspicious","webhook_id":"whk_2","status":"skipped","reason":"webhook_disabled","sequence":null,"attempt_count":0,"created_at":"2026-01-31T11:58:00Z","next_attempt_at":null,"finished_at":"2026-01-31T11:58:00Z","replay_of":null,"test":false,"last_status":null,"last_failure":null}`
+	anAttempt   = `{"id":"att_1","delivery_id":"dlv_1","number":1,"started_at":"2026-01-31T11:59:00Z","succeeded":false,"failure":"tls","error":"the certificate is for another name\u001b[31m","status":null,"remote_addr":"203.0.113.9:443","elapsed_ms":12.34,"response_body":""}`
+	anAnswered  = `{"id":"att_2","delivery_id":"dlv_1","number":2,"started_at":"2026-01-31T11:59:05Z","succeeded":true,"failure":null,"error":null,"status":200,"remote_addr":"203.0.113.9:443","elapsed_ms":3,"response_body":"ok"}`
+	aWebhook    = `{"id":"whk_1","url":"https://siem.example.com/in","events":["threat.*","auth.suspicious"],"description":"SOC","status":"enabled","disabled_reason":null,"accept":"default","headers":{"X-Tenant":"***","Authorization":"***"},"retry_schedule":["5s","30s"],"verification":true,"verified_at":null,"ca_certificate":null,"created_at":"2026-01-31T11:00:00Z","updated_at":"2026-01-31T11:00:00Z"}`
+	anIncident  = `{"id":"inc_1","title":"SQL injection from 203.0.113.42 against shop\u001b[31m","severity":"high","status":"open","resolution":null,"disposition":null,"assignee":null,"entities":{"source_ips":["203.0.113.42"],"users":[],"assets":["shop"]},"vectors":["sql_injection"],"tactics":["initial-access"],"techniques":["T1190"],"threat_ids":["thr_1"],"counts":{"members":1,"records":37},"first_seen":"2026-01-31T11:58:00Z","last_seen":"2026-01-31T11:59:00Z","opened_at":"2026-01-31T11:59:00Z","updated_at":"2026-01-31T11:59:30Z","resolved_at":null,"merged_into":null,"merged":[],"revision":3}`
+	someMembers = `,"members":[{"id":"thr_1","event":"threat.detected","event_id":"wh_1","severity":"high","vector":"sql_injection","confidence":0.975,"count":37,"source_ip":"203.0.113.42","user":null,"target_asset":"shop","last_seen":"2026-01-31T11:59:00Z"}],"notes":[{"at":"2026-01-31T12:00:00Z","by":"ada","text":"looks\nreal"}],"history":[{"at":"2026-01-31T12:00:00Z","by":"ada","text":"status: open → acknowledged"}]}`
+	aKey        = `{"id":"key_1","name":"log shipper","hint":"cvk_abcd","scopes":["telemetry:write"],"created_at":"2026-01-31T11:00:00Z","revoked_at":null}`
+	aReceipt    = `{"id":"wh_01890a5d-ac96-774b-bcce-b302099a8057","event":"system.alert","timestamp":"2026-01-31T12:00:00Z","idempotency_key":"idm_1","deliveries":3}`
+	aType       = `{"name":"system.alert","severity":"medium","description":"CyberVault itself needs a person","schema":{"type":"object"},"example":{"code":"x < y"}}`
 )
 
 func withSecret(object string) string {
@@ -203,6 +205,14 @@ func TestCommandsThatSpeakToAServer(t *testing.T) {
 		"webhooks_test":            {args: "webhooks test whk_1", answers: map[string][]answer{"POST /v1/webhooks/whk_1/test": {{202, aDelivery}}}},
 		"webhooks_secret":          {args: "webhooks secret whk_1", answers: map[string][]answer{"GET /v1/webhooks/whk_1/secret": {{200, `{"secret":"whsec_c2VjcmV0","created_at":"2026-01-31T11:00:00Z","previous":[]}`}}}},
 		"webhooks_rotate":          {args: "webhooks rotate-secret whk_1 --overlap 1h", answers: map[string][]answer{"POST /v1/webhooks/whk_1/rotate-secret": {{200, withSecret(aWebhook)}}}},
+
+		"incidents":             {args: "incidents --status open,acknowledged --q 203.0.113 -n 5", answers: map[string][]answer{"GET /v1/incidents": {{200, page("", anIncident)}}}},
+		"incidents_show":        {args: "incidents show inc_1", answers: map[string][]answer{"GET /v1/incidents/inc_1": {{200, strings.TrimSuffix(anIncident, "}") + someMembers}}}},
+		"incidents_acknowledge": {args: "incidents acknowledge inc_1 --assignee ada --json", answers: map[string][]answer{"PATCH /v1/incidents/inc_1": {{200, anIncident}}}},
+		"incidents_resolve":     {args: "incidents resolve inc_1 --disposition false_positive", extra: []string{"--note", "our own scanner"}, answers: map[string][]answer{"PATCH /v1/incidents/inc_1": {{200, anIncident}}}},
+		"incidents_reopen":      {args: "incidents reopen inc_1", answers: map[string][]answer{"PATCH /v1/incidents/inc_1": {{409, `{"status":409,"title":"Conflict","detail":"status: cannot change: the incident was merged into inc_2, where its members are","code":"conflict","field":"status"}`}}}},
+		"incidents_note":        {args: "incidents note inc_1", extra: []string{"seen before"}, answers: map[string][]answer{"PATCH /v1/incidents/inc_1": {{200, anIncident}}}},
+		"incidents_merge":       {args: "incidents merge inc_1 inc_2", answers: map[string][]answer{"POST /v1/incidents/inc_1/merge": {{200, anIncident}}}},
 
 		"keys":        {args: "keys", answers: map[string][]answer{"GET /v1/keys": {{200, page("", aKey)}}}},
 		"keys_create": {args: "keys create ci --scopes events:write,read", answers: map[string][]answer{"POST /v1/keys": {{201, strings.TrimSuffix(aKey, "}") + `,"key":"cvk_abcdefgh"}`}}}},

@@ -22,6 +22,7 @@ func addListFlags(env *Env, cmd *cobra.Command, filters ...string) *listFlags {
 		"event":     "only this event type: a name, threat.* or *",
 		"webhook":   "only this webhook",
 		"status":    "only this status, or these joined by commas: pending, held, delivered, dead_letter, cancelled, skipped; undelivered: all but delivered",
+		"severity":  "only this severity",
 		"since":     "only from this moment on: 2026-01-31T12:00:00Z, or 90m for the last 90 minutes",
 		"until":     "only before this moment",
 		"unmatched": "true: only events that no webhook had chosen",

@@ -135,9 +135,9 @@ func readIncident(ws cybervault.WorkspaceID, doc string) (*cybervault.Incident, 
 
 // memberDoc is what a member's row holds as JSON.
 type memberDoc struct {
-	Type    string                 `json:"type"`
-	Gist    cybervault.Gist        `json:"gist"`
-	Counted cybervault.Disposition `json:"counted,omitempty"`
+	Type    string                         `json:"type"`
+	Gist    cybervault.Gist                `json:"gist"`
+	Counted cybervault.IncidentDisposition `json:"counted,omitempty"`
 }
 
 const selectMembers = `SELECT m.subject, m.incident_id, COALESCE(i.id_rest, 0), m.told_id, m.told_rest, m.finding_key, m.at, m.doc

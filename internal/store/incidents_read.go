@@ -182,12 +182,12 @@ func (s *Store) PruneIncidents(ctx context.Context, before time.Time) (more bool
 }
 
 // IncidentVerdicts returns what people found each rule and each name to be, and the
-// revision at which that last changed.
-func (s *Store) IncidentVerdicts(ctx context.Context, ws cybervault.WorkspaceID) (verdicts []cybervault.Verdict, revision int64, err error) {
+// revision at which that last changed: none where it is the one that is known.
+func (s *Store) IncidentVerdicts(ctx context.Context, ws cybervault.WorkspaceID, known int64) (verdicts []cybervault.Verdict, revision int64, err error) {
 	page, err := list(ctx, s, "SELECT verdicts FROM incident_state WHERE workspace_id = ? LIMIT ?", []any{ws.Key()}, 1,
 		func(scan func(...any) error) (at int64, err error) { return at, scan(&at) })
-	if err != nil || len(page.Rows) == 0 || page.Rows[0] == 0 {
-		return nil, 0, err
+	if err != nil || len(page.Rows) == 0 || page.Rows[0] == known {
+		return nil, known, err
 	}
 	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT rule, name, true_positive, false_positive FROM incident_verdicts
 WHERE workspace_id = ? AND (true_positive > 0 OR false_positive > 0) ORDER BY rule, name`), ws.Key())

@@ -317,7 +317,7 @@ func (b *board) change(m *cybervault.IncidentMember) {
 
 // count has the rules and the name of a member counted as what it was found to be,
 // once, in the place of what they were counted as before.
-func (b *board) count(m *cybervault.IncidentMember, as cybervault.Disposition) {
+func (b *board) count(m *cybervault.IncidentMember, as cybervault.IncidentDisposition) {
 	if as == cybervault.Undetermined {
 		as = ""
 	}

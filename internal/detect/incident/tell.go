@@ -22,26 +22,26 @@ const (
 
 // eventData is the data of incident.*, in the order of the wire format.
 type eventData struct {
-	IncidentID  cybervault.IncidentID     `json:"incident_id"`
-	Title       string                    `json:"title"`
-	Severity    cybervault.Severity       `json:"severity"`
-	Status      cybervault.IncidentStatus `json:"status"`
-	Entities    entitiesData              `json:"entities"`
-	Tactics     []string                  `json:"tactics"`
-	Techniques  []string                  `json:"techniques"`
-	ThreatIDs   []string                  `json:"threat_ids"`
-	OpenedAt    time.Time                 `json:"opened_at"`
-	UpdatedAt   time.Time                 `json:"updated_at"`
-	ResolvedAt  *time.Time                `json:"resolved_at"`
-	Change      map[string]any            `json:"change"`
-	URL         *string                   `json:"url"`
-	Counts      countsData                `json:"counts"`
-	FirstSeen   time.Time                 `json:"first_seen"`
-	LastSeen    time.Time                 `json:"last_seen"`
-	Disposition *cybervault.Disposition   `json:"disposition"`
-	Resolution  *cybervault.Resolution    `json:"resolution"`
-	Assignee    *string                   `json:"assignee"`
-	MergedInto  *cybervault.IncidentID    `json:"merged_into"`
+	IncidentID  cybervault.IncidentID           `json:"incident_id"`
+	Title       string                          `json:"title"`
+	Severity    cybervault.Severity             `json:"severity"`
+	Status      cybervault.IncidentStatus       `json:"status"`
+	Entities    entitiesData                    `json:"entities"`
+	Tactics     []string                        `json:"tactics"`
+	Techniques  []string                        `json:"techniques"`
+	ThreatIDs   []string                        `json:"threat_ids"`
+	OpenedAt    time.Time                       `json:"opened_at"`
+	UpdatedAt   time.Time                       `json:"updated_at"`
+	ResolvedAt  *time.Time                      `json:"resolved_at"`
+	Change      map[string]any                  `json:"change"`
+	URL         *string                         `json:"url"`
+	Counts      countsData                      `json:"counts"`
+	FirstSeen   time.Time                       `json:"first_seen"`
+	LastSeen    time.Time                       `json:"last_seen"`
+	Disposition *cybervault.IncidentDisposition `json:"disposition"`
+	Resolution  *cybervault.Resolution          `json:"resolution"`
+	Assignee    *string                         `json:"assignee"`
+	MergedInto  *cybervault.IncidentID          `json:"merged_into"`
 }
 
 type entitiesData struct {

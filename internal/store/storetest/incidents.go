@@ -311,7 +311,7 @@ func incidentEvents(f *fixture) {
 func incidentVerdicts(f *fixture) {
 	verdicts := func(want []cybervault.Verdict, wantRevision int64) {
 		f.Helper()
-		got, revision, err := f.s.IncidentVerdicts(f.Context(), f.ws)
+		got, revision, err := f.s.IncidentVerdicts(f.Context(), f.ws, 0)
 		f.must(err)
 		f.same("verdicts", want, got)
 		f.same("their revision", wantRevision, revision)
@@ -323,7 +323,10 @@ func incidentVerdicts(f *fixture) {
 	verdicts([]cybervault.Verdict{{Name: "sql_injection", FalsePositive: 1}, {Rule: "web:942100", TruePositive: 2}}, 2)
 	f.change(cybervault.IncidentChanges{Verdicts: []cybervault.Verdict{{Rule: "web:942100", TruePositive: -1, FalsePositive: 3}, {Name: "sql_injection", FalsePositive: -1}}})
 	verdicts([]cybervault.Verdict{{Rule: "web:942100", TruePositive: 1, FalsePositive: 3}}, 3)
-	got, revision, err := f.s.IncidentVerdicts(f.Context(), f.strangersWorkspace())
+	got, revision, err := f.s.IncidentVerdicts(f.Context(), f.ws, 3)
+	f.must(err)
+	f.same("what is known", 3, len(got)+int(revision))
+	got, revision, err = f.s.IncidentVerdicts(f.Context(), f.strangersWorkspace(), 0)
 	f.must(err)
 	f.same("of strangers", 0, len(got)+int(revision))
 }
