@@ -45,7 +45,7 @@ func TestExamplesOfTheDocumentation(t *testing.T) {
 		if strings.Contains(path[1], "cursor=") || strings.Contains(text, "Last-Event-ID") {
 			continue // made up to be read
 		}
-		r := request{call: strings.NewReplacer("$ID", webhook1.String(), "$DELIVERY", dlv1.String()).Replace(path[1])}
+		r := request{call: strings.NewReplacer("$ID", webhook1.String(), "$DELIVERY", dlv1.String(), "$INCIDENT", incident1.String()).Replace(path[1])}
 		method := "GET"
 		if body := curlJSON.FindStringSubmatch(text); body != nil {
 			method, r.body = "POST", body[1]

@@ -51,35 +51,37 @@ func id[I cybervault.AnyID](n int64) I {
 type fakes struct {
 	mu sync.Mutex
 
-	published   []cybervault.PublishRequest
-	publish     func(cybervault.PublishRequest) (cybervault.PublishReceipt, error)
-	change      cybervault.WebhookChange
-	overlap     time.Duration
-	previewed   []any
-	testType    string
-	ownType     cybervault.EventType
-	savedType   cybervault.EventType
-	deletedType string
-	events      cybervault.EventQuery
-	delivs      cybervault.DeliveryQuery
-	more        bool
-	webhooks    []*cybervault.Webhook
-	source      string
-	telemetry   string
-	ingest      func(io.Reader) (cybervault.TelemetryReceipt, error)
-	keys        []*cybervault.APIKey
-	fail        error // of every service, but for Authenticate
-	panicking   bool
-	attempt     *cybervault.Attempt
-	criteria    cybervault.ReplayCriteria
-	rate        int
-	asked       [2]int64 // the sequence numbers
-	revoked     atomic.Bool
-	backups     int
-	broken      bool
-	closed      bool
-	polls       []cybervault.Poll
-	poll        func(cybervault.Poll) ([]cybervault.Handed, error)
+	published      []cybervault.PublishRequest
+	publish        func(cybervault.PublishRequest) (cybervault.PublishReceipt, error)
+	change         cybervault.WebhookChange
+	overlap        time.Duration
+	previewed      []any
+	testType       string
+	ownType        cybervault.EventType
+	savedType      cybervault.EventType
+	deletedType    string
+	events         cybervault.EventQuery
+	delivs         cybervault.DeliveryQuery
+	more           bool
+	webhooks       []*cybervault.Webhook
+	source         string
+	telemetry      string
+	ingest         func(io.Reader) (cybervault.TelemetryReceipt, error)
+	keys           []*cybervault.APIKey
+	fail           error // of every service, but for Authenticate
+	panicking      bool
+	attempt        *cybervault.Attempt
+	criteria       cybervault.ReplayCriteria
+	rate           int
+	asked          [2]int64 // the sequence numbers
+	incidents      cybervault.IncidentQuery
+	incidentChange cybervault.IncidentChange
+	revoked        atomic.Bool
+	backups        int
+	broken         bool
+	closed         bool
+	polls          []cybervault.Poll
+	poll           func(cybervault.Poll) ([]cybervault.Handed, error)
 	changeLog
 }
 
@@ -290,7 +292,7 @@ func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIK
 	if !ok || f.revoked.Load() {
 		return nil, cybervault.Errorf(cybervault.CodeUnauthorized, "the API key is unknown or was revoked")
 	}
-	return &cybervault.APIKey{ID: id[cybervault.APIKeyID](99), Workspace: ws, Scopes: []cybervault.Scope{scope}}, nil
+	return &cybervault.APIKey{ID: id[cybervault.APIKeyID](99), Workspace: ws, Name: bearer, Scopes: []cybervault.Scope{scope}}, nil
 }
 
 func (f *fakes) CreateKey(_ context.Context, w cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error) {
@@ -375,7 +377,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Audit: f, Keys: f, Backups: f, Doctor: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Audit: f, Keys: f, Backups: f, Doctor: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

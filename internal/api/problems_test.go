@@ -45,6 +45,14 @@ func TestProblems(t *testing.T) {
 		"not-ready":             {request: request{call: "GET /readyz", key: "none"}, status: 503, setup: func(f *fixture) { f.fail = errors.New("disk I/O error") }},
 		"other-workspace-event": {request: request{call: "GET /v1/events/" + id[cybervault.EventID](999).String()}, status: 404},
 
+		// Incidents.
+		"incidents-filters":     {request: request{call: "GET /v1/incidents?status=open,closed&severity=bad&since=2026-11-02T00:00:00Z&until=2026-11-01T00:00:00Z"}, status: 422},
+		"incident-unknown":      {request: request{call: "GET /v1/incidents/inc_1"}, status: 404},
+		"incident-wrong-types":  {request: request{call: "PATCH /v1/incidents/" + incident1.String(), body: `{"status":7,"disposition":"","severity":[],"title":"","assignee":false,"note":null,"merge_into":"whk_1","revision":"3","state":"open"}`}, status: 422},
+		"incident-conflict":     {request: request{call: "PATCH /v1/incidents/" + incident1.String(), body: `{"status":"resolved","revision":2}`}, status: 409},
+		"incident-merge-nobody": {request: request{call: "POST /v1/incidents/" + incident1.String() + "/merge", body: `{}`}, status: 422},
+		"incident-read-only":    {request: request{call: "PATCH /v1/incidents/" + incident1.String(), key: readKey, body: `{"status":"resolved"}`}, status: 403},
+
 		// Publishing.
 		"publish-empty":             {request: request{call: publish}, status: 400},
 		"publish-no-json":           {request: request{call: publish, body: "{\n  \"event\": threat\n}"}, status: 400},

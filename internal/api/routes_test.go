@@ -23,6 +23,8 @@ func bodies() map[string]string {
 		"POST /v1/webhooks/{id}/test":   `{"event":"threat.detected"}`,
 		"POST /v1/webhooks/{id}/replay": `{"since":"2026-11-01T00:00:00Z","status":"dead_letter"}`,
 		"POST /v1/telemetry":            "line one\nline two\n?\n",
+		"PATCH /v1/incidents/{id}":      `{"status":"acknowledged","note":"ours to look at","revision":3}`,
+		"POST /v1/incidents/{id}/merge": `{"merge_into":"` + id[cybervault.IncidentID](72).String() + `"}`,
 		"POST /v1/keys":                 `{"name":"exporter","scopes":["read"]}`,
 	}
 }
@@ -32,7 +34,7 @@ func callOf(rt api.Route) request {
 	path := strings.NewReplacer("{type}", cybervault.EventThreatDetected, "{path}", "0/000").Replace(rt.Pattern)
 	for prefix, id := range map[string]string{
 		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
-		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(),
+		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(), "/v1/incidents": incident1.String(),
 	} {
 		if strings.HasPrefix(path, prefix) {
 			path = strings.ReplaceAll(path, "{id}", id)
@@ -55,6 +57,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin GET/v1/doctor:admin
 		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read
+		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
 	var got []string
 	for _, rt := range api.Routes() {
