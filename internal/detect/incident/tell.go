@@ -12,8 +12,8 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// updateEvery is the least time between two events of an incident that only grows,
-// once there have been freeUpdates. What changes its severity or its status is told
+// updateEvery is the least time between two events of an incident that only grows
+// and goes on growing, once there have been freeUpdates. What changes its severity or its status is told
 // of at once.
 const (
 	updateEvery = 5 * time.Minute
@@ -108,8 +108,8 @@ func (b *board) tell(s *slot) (cybervault.Finding, bool) {
 		told.Behind = s.Live()
 		return cybervault.Finding{}, false
 	}
-	updates := told.Updates + 1
-	if s.fresh || b.now.Sub(told.At) >= updateEvery {
+	updates := min(told.Updates+1, freeUpdates)
+	if s.fresh || b.now.Sub(told.At) >= updateEvery && !told.Behind {
 		updates = 0
 	}
 	*told = cybervault.IncidentTold{At: b.now, Title: s.Title, Severity: s.Severity, Status: s.Status, Disposition: s.Disposition,
