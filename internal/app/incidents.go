@@ -52,7 +52,7 @@ type incidents struct {
 
 	// What people found moves the confidence of the engine.
 	workspace cybervault.WorkspaceID
-	teach     func(ws cybervault.WorkspaceID, said cybervault.Dispositions)
+	teach     func(ws cybervault.WorkspaceID, said cybervault.DispositionCounts)
 	teaching  sync.Mutex
 	taught    int64 // the revision of what the engine knows
 }
@@ -151,14 +151,14 @@ func (n *incidents) learn(ctx context.Context) error {
 	if err != nil || revision == n.taught {
 		return err
 	}
-	said := cybervault.Dispositions{}
+	said := cybervault.DispositionCounts{}
 	for _, v := range verdicts {
 		name := v.Name
 		if v.Rule != "" {
 			_, name, _ = strings.Cut(v.Rule, ":") // the engine knows it without its own part's name
 		}
 		d := said[name]
-		said[name] = cybervault.Disposition{TruePositives: d.TruePositives + v.TruePositive, FalsePositives: d.FalsePositives + v.FalsePositive}
+		said[name] = cybervault.DispositionCount{TruePositives: d.TruePositives + v.TruePositive, FalsePositives: d.FalsePositives + v.FalsePositive}
 	}
 	n.teach(n.workspace, said)
 	n.taught = revision

@@ -233,8 +233,8 @@ func TestWhatPeopleFoundReachesTheEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var taught cybervault.Dispositions
-	later := &incidents{store: s, workspace: ws, teach: func(ws cybervault.WorkspaceID, d cybervault.Dispositions) {
+	var taught cybervault.DispositionCounts
+	later := &incidents{store: s, workspace: ws, teach: func(ws cybervault.WorkspaceID, d cybervault.DispositionCounts) {
 		taught = d
 		engine.SetDispositions(ws, d)
 	}}

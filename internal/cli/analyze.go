@@ -73,11 +73,11 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	config := detect.Config{Now: a.env.Now}
-	if config.Rules, err = a.loadRules(); err != nil {
+	settings := detect.Config{Now: a.env.Now}
+	if settings.Rules, err = a.loadRules(); err != nil {
 		return err
 	}
-	if a.engine, err = detect.New(config); err != nil {
+	if a.engine, err = detect.New(settings); err != nil {
 		return err
 	}
 	// A fixed workspace: envelopes look as a server's do, and the same each time.

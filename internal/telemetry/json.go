@@ -134,12 +134,15 @@ func (p *parser) brokenJSON(reason string) {
 	p.doc.array, p.doc.packed = array, packed
 }
 
-// finish accounts for an object that the input ended within.
+// finish accounts for what the input ended within.
 func (p *parser) finish() error {
 	if p.doc.depth > 0 {
 		p.brokenJSON("the JSON object was cut off before its end")
 	}
-	return nil
+	if p.pieces {
+		return nil // the next piece may hold the rest of an event
+	}
+	return p.auditFlush()
 }
 
 // gathered reads the object just gathered.

@@ -12,7 +12,7 @@ import (
 // Pieces reads telemetry that comes in pieces, such as the records of a stream
 // engine: each is read as if it were the whole input, so that a broken one
 // spoils no other, but what a format remembers from line to line (sshd's
-// connections) lasts from piece to piece. It is for one goroutine.
+// connections, the lines of one event of the audit system) lasts from piece to piece. It is for one goroutine.
 type Pieces struct {
 	p  *parser
 	in *bufio.Reader
@@ -27,6 +27,7 @@ func NewPieces(opts Options) (*Pieces, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.pieces = true
 	return &Pieces{p: p, in: bufio.NewReaderSize(nil, 64<<10)}, nil
 }
 

@@ -26,12 +26,34 @@ func (p *parser) syslog(s string) (*cybervault.Record, string) {
 	if !ok {
 		at, rest = time.Time{}, s
 	}
+	if rec := taglessHeader(at, rest); ok && rec != nil {
+		return rec, ""
+	}
 	host, program, pid, message, found := cutTag(rest)
 	if !found || !ok && !isSSHD(program) {
 		return nil, want
 	}
 	rec := p.logEntry(at, host, program, pid, message)
 	return rec, ""
+}
+
+// taglessHeader reads CEF and LEEF behind "time host", as most devices send them.
+func taglessHeader(at time.Time, s string) *cybervault.Record {
+	host, rest, ok := strings.Cut(s, " ")
+	if strings.HasPrefix(s, "CEF:") || strings.HasPrefix(s, "LEEF:") {
+		host, rest, ok = "", s, true
+	}
+	if !ok {
+		return nil
+	}
+	rec := header(rest)
+	if rec != nil {
+		rec.Time = at
+		if host != "" {
+			rec.Host = host
+		}
+	}
+	return rec
 }
 
 // logEntry makes the record of one entry of the system log.
@@ -47,6 +69,8 @@ func (p *parser) logEntry(at time.Time, host, program, pid, message string) *cyb
 	if isSSHD(program) {
 		rec.Service = "sshd"
 		p.sshd.read(rec)
+	} else {
+		entry(rec, program, message)
 	}
 	return rec
 }
@@ -132,7 +156,7 @@ func (p *parser) yearless(s string) (time.Time, bool) {
 
 // tag is "host program[pid]: message"; the host may be missing, the program may
 // stand in brackets of its own, and the colon after those may be missing, too.
-var tag = regexp.MustCompile(`^(?:([^\s:\[\]]+) )?(?:([A-Za-z/][\w./-]*)(?:\[(\d+)\])?:|\[([A-Za-z][\w./-]*)\]:?) ?(.*)$`)
+var tag = regexp.MustCompile(`^(?:([^\s:\[\]]+) )?(?:([A-Za-z/][\w./-]*)(?:\([\w-]*\))?(?:\[(\d+)\])?:|\[([A-Za-z][\w./-]*)\]:?) ?(.*)$`)
 
 func cutTag(s string) (host, program, pid, message string, ok bool) {
 	m := tag.FindStringSubmatch(s)

@@ -12,6 +12,7 @@ package telemetry
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -51,7 +52,7 @@ type Options struct {
 type Summary struct {
 	Records    int                         // handed to yield
 	Unreadable int                         // lines or JSON documents that could not be read
-	Ignored    int                         // blank lines, and comments that start with '#'
+	Ignored    int                         // blank lines, comments that start with '#', and what only belongs to a line beside it
 	Shortened  int                         // records that had more values than are kept, and lost some
 	Samples    []cybervault.UnreadableLine // the first cybervault.MaxUnreadableSamples unreadable ones
 	Bytes      int64                       // read, after decompression
@@ -88,6 +89,11 @@ type parser struct {
 	nested  int  // how many packings the record being read was taken out of
 	sshd    *sshdConnections
 	clf     clfClock
+	apt     aptStanza
+	// audits are the events of the audit system of which more lines may come,
+	// the oldest first.
+	audits []*auditEvent
+	pieces bool // the input is one of several
 }
 
 func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, error) {
@@ -180,12 +186,90 @@ func (p *parser) one(line []byte) error {
 		p.sum.Ignored++
 		return nil
 	}
-	rec, reason := p.text(string(text))
+	s := string(text)
+	if p.opts.Format == "" || p.opts.Format == FormatSyslog {
+		if ours, err := p.auditLine(s, text); ours {
+			return err
+		}
+	}
+	if rec, ours := p.aptLine(s); ours {
+		if rec == nil {
+			p.sum.Ignored++
+			return nil
+		}
+		return p.emit(rec, text, p.line)
+	}
+	rec, reason := p.text(s)
 	if rec == nil {
 		p.unreadable(p.line, reason, line)
 		return nil
 	}
 	return p.emit(rec, text, p.line)
+}
+
+// stamped reads a line that starts with a priority, or with a time and then rest.
+func (p *parser) stamped(s string, at time.Time, rest string, stamped bool) *cybervault.Record {
+	if stamped {
+		if inner, ok := containerLine(rest); ok {
+			return p.contained(at, inner)
+		}
+		if rec := dpkg(at, rest); rec != nil {
+			return rec
+		}
+	}
+	rec, _ := p.syslog(s)
+	if rec == nil && stamped {
+		return plainEntry(at, rest)
+	}
+	return rec
+}
+
+// plainEntry is the record of a line that starts with its time and is of no form
+// that is known: what it says of a login is still to be had.
+func plainEntry(at time.Time, message string) *cybervault.Record {
+	if message = strings.TrimSpace(message); message == "" {
+		return nil
+	}
+	rec := &cybervault.Record{Time: at, Fields: map[string]string{cybervault.FieldMessage: message}}
+	if !pamList(rec, message) {
+		loginWords(rec, message)
+	}
+	return rec
+}
+
+// containerLine is what follows the time in a line of a container's log, as CRI
+// has it: "stdout F message". What was cut in parts (P) stays so.
+func containerLine(s string) (message string, ok bool) {
+	for _, head := range []string{"stdout F ", "stderr F ", "stdout P ", "stderr P "} {
+		if rest, found := strings.CutPrefix(s, head); found {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+// contained reads what a container wrote: any line that is recognised without
+// its container, and text of which nothing is known but its words.
+func (p *parser) contained(at time.Time, s string) *cybervault.Record {
+	var rec *cybervault.Record
+	if s = strings.TrimSpace(s); s == "" {
+		s = "-"
+	}
+	if s[0] == '{' {
+		if p.json.scan(s) == "" {
+			rec, _ = p.jsonRecord(s)
+		}
+	} else if _, again := containerLine(s); !again {
+		rec, _ = p.text(s)
+	}
+	if rec == nil {
+		rec = &cybervault.Record{Product: "linux", Fields: map[string]string{cybervault.FieldMessage: s}}
+		loginWords(rec, s)
+	}
+	if rec.Time.IsZero() {
+		rec.Time = at
+	}
+	return rec
 }
 
 // text reads a line that is not JSON.
@@ -198,18 +282,20 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 	case FormatHTTP:
 		return nil, "a JSON object with a url was expected"
 	}
-	// An access-log line has its time in brackets and its request in quotes;
-	// a syslog line starts with its priority or its time. Each parser is strict
-	// enough to say no to the other's lines, but that a line in a syslog line
-	// would pass for one with a long head.
-	if s[0] == '<' {
-		if rec, _ := p.syslog(s); rec != nil {
+	// A line that starts with its priority or its time is the system log's, or one
+	// in its manner. An access-log line has its time in brackets and its request in
+	// quotes, which within a syslog line would pass for one with a long head.
+	at, rest, stamped := p.stamp(s)
+	if stamped || s[0] == '<' {
+		if rec := p.stamped(s, at, rest, stamped); rec != nil {
 			return rec, ""
 		}
-	} else if _, _, stamped := p.stamp(s); stamped {
-		if rec, _ := p.syslog(s); rec != nil {
-			return rec, ""
-		}
+	}
+	if rec := header(s); rec != nil {
+		return rec, ""
+	}
+	if rec := p.webError(s); rec != nil {
+		return rec, ""
 	}
 	if strings.IndexByte(s, '[') > 0 && strings.IndexByte(s, '"') > 0 {
 		if rec, _ := p.access(s); rec != nil {
@@ -219,11 +305,16 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 	if rec, _ := p.syslog(s); rec != nil {
 		return rec, ""
 	}
+	if rec := p.logfmt(s); rec != nil {
+		return rec, ""
+	}
 	return nil, "no format recognised: an access-log line, a syslog line or a JSON object was expected"
 }
 
 func (p *parser) emit(rec *cybervault.Record, raw []byte, line int) error {
 	rec.Source = p.opts.Source
+	rec.SourceIP = cmp.Or(rec.SourceIP, rec.Fields[cybervault.FieldSourceIP], rec.Fields[cybervault.FieldClientIP])
+	rec.User = cmp.Or(rec.User, rec.Fields[cybervault.FieldUser], rec.Fields[cybervault.FieldWebUser])
 	rec.Raw = bytes.Clone(raw)
 	rec.Line = line
 	p.sum.Records++

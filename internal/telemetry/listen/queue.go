@@ -62,9 +62,10 @@ func (q *queue) close() {
 // up. It is nil once the queue is closed and empty.
 func (q *queue) take(most, mostBytes int, gather time.Duration) []stream.Piece {
 	var timer <-chan time.Time
+	due := false
 	for {
 		q.mu.Lock()
-		full := q.closed || len(q.pieces) >= most || q.bytes >= mostBytes
+		full := due || q.closed || len(q.pieces) >= most || q.bytes >= mostBytes
 		if full {
 			batch := q.cut(most, mostBytes)
 			q.mu.Unlock()
@@ -77,9 +78,7 @@ func (q *queue) take(most, mostBytes int, gather time.Duration) []stream.Piece {
 		select {
 		case <-q.news:
 		case <-timer:
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			return q.cut(most, mostBytes)
+			due = true
 		}
 	}
 }
