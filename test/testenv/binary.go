@@ -1,6 +1,8 @@
 package testenv
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,12 +44,55 @@ var (
 	failpointBinary = sync.OnceValues(func() (string, error) { return build("cybervault-failpoints", false, "-tags", "failpoints") })
 )
 
-func build(name string, race bool, flags ...string) (string, error) {
+// NextSchema is the schema version of NextBinary's program.
+const NextSchema = 9999
+
+// nextMigration is what the release after this one might do: something new, and
+// something added to the table that is used most.
+var nextMigration = fmt.Sprintf(`-- +goose Up
+CREATE TABLE next_release (id BIGINT PRIMARY KEY);
+ALTER TABLE deliveries ADD COLUMN next_release TEXT NOT NULL DEFAULT '';
+INSERT INTO schema_versions (version, oldest) SELECT %d, MAX(version_id) FROM goose_db_version;
+`, NextSchema)
+
+// NextBinary is Binary for the program of the release after this one, as far as
+// nodes on one PostgreSQL can tell: it is this one with a migration more, which
+// this one can live with. It never has the race detector.
+func NextBinary(t testing.TB) string {
+	t.Helper()
+	root, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	migration, overlay := filepath.Join(dir, "next.sql"), filepath.Join(dir, "overlay.json")
+	place := filepath.Join(root, "internal", "store", "migrations", "postgres", fmt.Sprintf("%05d_next.sql", NextSchema))
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{place: migration}})
+	err = errors.Join(err, os.WriteFile(migration, []byte(nextMigration), 0o600), os.WriteFile(overlay, text, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := build("cybervault-next", false, "-overlay", overlay)
+	if err != nil {
+		t.Fatalf("testenv: build the next cybervault: %v", err)
+	}
+	return path
+}
+
+// root is the directory of the module.
+func root() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOMOD: %w", err)
 	}
-	root := filepath.Dir(strings.TrimSpace(string(out)))
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+func build(name string, race bool, flags ...string) (string, error) {
+	root, err := root()
+	if err != nil {
+		return "", err
+	}
 	// The go tool sees by the build id that a file is up to date, so one in a
 	// fixed place costs a link only when something changed.
 	dir := filepath.Join(root, "bin", "testenv")

@@ -130,6 +130,13 @@ func (s *Server) RestartWith(args ...string) {
 	s.Restart()
 }
 
+// RestartAs is Restart with another program, such as that of another release.
+func (s *Server) RestartAs(binary string) {
+	s.t.Helper()
+	s.options.Binary = binary
+	s.Restart()
+}
+
 // Do sends a request with the server's API key, body as JSON, and returns the
 // answer's status and body. A server that cannot be reached fails the test.
 func (s *Server) Do(method, path, body string) (int, []byte) {
