@@ -71,7 +71,7 @@ func (k *keeper) PublishBatch(_ context.Context, _ cybervault.WorkspaceID, reqs 
 func node(t *testing.T, s *store.Store, number uint8, k *keeper) *pipeline {
 	t.Helper()
 	metrics := observe.NewMetrics("test")
-	p, err := newPipeline(metrics)
+	p, err := newPipeline(detect.Config{}, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
