@@ -24,7 +24,7 @@ const (
 const FormatAuto = "auto"
 
 // telemetryFormats are the words for a topic's format.
-var telemetryFormats = []string{FormatAuto, "access", "http", "syslog"}
+var telemetryFormats = []string{FormatAuto, "access", "cloudtrail", "entra", "falco", "http", "json", "okta", "suricata", "syslog", "windows"}
 
 // A Topic is a topic of Kafka or a subject of NATS, and the format of what is in
 // it: empty where each line is recognised.

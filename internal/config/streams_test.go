@@ -168,7 +168,7 @@ func TestWrongStreamSettings(t *testing.T) {
 		"broker as URL":       {args: []string{"--kafka-brokers", "kafka://kafka-1:9092"}, field: "--kafka-brokers", says: "use host:port"},
 		"topic":               {args: []string{"--kafka-topic", "a/b"}, field: "--kafka-topic", says: "is not a topic"},
 		"topic twice":         {args: []string{"--kafka-topic", "a=access,a"}, field: "--kafka-topic", says: "stands twice"},
-		"format":              {args: []string{"--kafka-topic", "a=xml"}, field: "--kafka-topic", says: "use auto, access, http, syslog"},
+		"format":              {args: []string{"--kafka-topic", "a=xml"}, field: "--kafka-topic", says: "use auto, access, cloudtrail, entra, falco, http, json, okta, suricata, syslog, windows"},
 		"start":               {args: []string{"--kafka-start", "now"}, field: "--kafka-start", says: "earliest or latest"},
 		"tls":                 {args: []string{"--kafka-tls=perhaps"}, field: "--kafka-tls", says: "neither true nor false"},
 		"mechanism":           {args: []string{"--kafka-sasl", "gssapi"}, field: "--kafka-sasl", says: "plain, scram-sha-256 or scram-sha-512"},

@@ -185,6 +185,11 @@ func (p *parser) object(src string, line int) (*cybervault.Record, string, error
 		return nil, "", p.elements(list.text, line+strings.Count(src[:list.at], "\n"))
 	}
 	rec, reason := p.jsonRecord(src)
+	if rec != nil {
+		if reason = toldOtherwise(p.opts.Format, rec); reason != "" {
+			rec = nil
+		}
+	}
 	return rec, reason, nil
 }
 

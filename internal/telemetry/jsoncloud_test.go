@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,3 +233,34 @@ func TestLongPackings(t *testing.T) {
 		}
 	}
 }
+
+func TestJSONFormatTold(t *testing.T) {
+	t.Parallel()
+	lines := map[string]string{
+		FormatCloudTrail: `{"eventVersion":"1.10","eventSource":"iam.amazonaws.com","eventName":"CreateUser"}`,
+		FormatEntra:      `{"activityDisplayName":"Add user"}`,
+		FormatFalco:      `{"rule":"r","output":"o","priority":"Notice"}`,
+		FormatOkta:       `{"eventType":"user.session.start","outcome":{"result":"SUCCESS"}}`,
+		FormatSuricata:   `{"event_type":"alert","flow_id":1}`,
+		FormatWindows:    `{"EventID":1,"Channel":"System"}`,
+	}
+	var all strings.Builder
+	all.WriteString("no JSON\n")
+	for _, line := range lines {
+		all.WriteString(line + "\n" + `{"message":` + quote(line) + "}\n")
+	}
+	for format := range lines {
+		out, sum := read(t, all.String(), Options{Format: format})
+		if len(out) != 2 || sum.Unreadable != 2*len(lines)-1 {
+			t.Errorf("%s: %d records, %d unreadable", format, len(out), sum.Unreadable)
+		}
+	}
+	if out, sum := read(t, all.String(), Options{Format: FormatJSON}); len(out) != 2*len(lines) || sum.Unreadable != 1 {
+		t.Errorf("json: %d records, %d unreadable", len(out), sum.Unreadable)
+	}
+	if known := Formats(); !slices.IsSorted(known) || len(known) != 10 {
+		t.Errorf("formats %v", known)
+	}
+}
+
+func quote(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }

@@ -55,7 +55,7 @@ func marksOf(name string) jsonMarks {
 	case "MESSAGE":
 		return markMessage
 	case "url", "uri":
-		return markURL | markWebTarget
+		return markURL
 	case "body", "body_base64":
 		return markHTTPBody
 	case "Event.System.EventID", "Event.System.EventID.#text", "System.EventID", "System.EventID.#text":
@@ -119,7 +119,7 @@ func marksOf(name string) jsonMarks {
 	case "id.orig_h":
 		return markZeek
 	}
-	return webMarks(name)
+	return 0
 }
 
 // jsonRecord tells which source the object just scanned is of, and reads it.
@@ -128,10 +128,10 @@ func (p *parser) jsonRecord(src string) (*cybervault.Record, string) {
 	for i := range p.json.values {
 		m |= marksOf(p.json.values[i].name)
 	}
+	has := func(all jsonMarks) bool { return m&all == all }
 	if p.json.short {
 		p.sum.Shortened++
 	}
-	has := func(all jsonMarks) bool { return m&all == all }
 	switch {
 	case p.opts.Format == FormatHTTP:
 		return p.inMembers(src, p.httpRequest)
@@ -144,6 +144,9 @@ func (p *parser) jsonRecord(src string) (*cybervault.Record, string) {
 		if has(jsonServices[i].all) {
 			return p.service(&jsonServices[i])
 		}
+	}
+	for i := range p.json.values {
+		m |= webMarks(p.json.values[i].name)
 	}
 	entry := has(markWebMethod|markWebTarget|markWebStatus) || has(markWebMethod|markWebTarget|markWebClient) || has(markRequestLine|markWebStatus)
 	switch {

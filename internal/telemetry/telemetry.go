@@ -41,7 +41,7 @@ const maxSampleText = 256
 // bound on the whole input, and takes times without a zone as UTC.
 type Options struct {
 	Source   string           // the name the operator gave the source; copied to every record
-	Format   string           // FormatAccess, FormatHTTP, FormatSyslog, or "" to recognise each line
+	Format   string           // one of Formats, or "" to recognise each line
 	Now      func() time.Time // tells the year of stamps that have none; time.Now if nil
 	Location *time.Location   // of stamps that name no zone; UTC if nil
 	MaxLine  int              // bytes in one line or JSON document; DefaultMaxLine if 0
@@ -97,11 +97,8 @@ type parser struct {
 }
 
 func newParser(opts Options, yield func(*cybervault.Record) error) (*parser, error) {
-	switch opts.Format {
-	case "", FormatAccess, FormatHTTP, FormatSyslog:
-	default:
-		return nil, cybervault.Invalid("format", "%q is not a format: use %q, %q or %q, or leave it out to have each line recognised",
-			shorten(opts.Format, 60), FormatAccess, FormatHTTP, FormatSyslog)
+	if err := checkFormat(opts.Format); err != nil {
+		return nil, err
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -281,6 +278,9 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 		return p.syslog(s)
 	case FormatHTTP:
 		return nil, "a JSON object with a url was expected"
+	}
+	if jsonOnly(p.opts.Format) && p.nested == 0 {
+		return nil, "a JSON object was expected"
 	}
 	// A line that starts with its priority or its time is the system log's, or one
 	// in its manner. An access-log line has its time in brackets and its request in

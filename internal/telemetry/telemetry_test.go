@@ -187,7 +187,7 @@ func TestFormatTold(t *testing.T) {
 	access := `192.0.2.7 - - [10/Mar/2026:08:12:33 +0000] "GET / HTTP/1.1" 200 1 "-" "-"`
 	syslog := `Mar 10 08:00:00 gate sshd[7]: Invalid user a from 192.0.2.7 port 22`
 	request := `{"url":"/"}`
-	for format, want := range map[string]int{FormatAccess: 1, FormatSyslog: 1, FormatHTTP: 1, "": 3} {
+	for format, want := range map[string]int{FormatAccess: 1, FormatSyslog: 1, FormatHTTP: 1, FormatJSON: 1, FormatWindows: 0, "": 3} {
 		out, sum := read(t, strings.Join([]string{access, syslog, request}, "\n"), Options{Format: format})
 		if len(out) != want || sum.Unreadable != 3-want {
 			t.Errorf("%q: %d records, %d unreadable", format, len(out), sum.Unreadable)
@@ -275,7 +275,7 @@ func TestTimesWithoutAYear(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"testdata/access.log", "testdata/sshd.log", "testdata/requests.json"} {
+	for _, name := range []string{"testdata/access.log", "testdata/sshd.log", "testdata/requests.json", "testdata/windows.json"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
@@ -283,6 +283,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(b, "")
 	}
 	f.Add([]byte("[{\"url\":\"/\"}, {\n"), FormatHTTP)
+	f.Add([]byte(`{"Records":[{"eventSource":"s","eventName":"n","eventVersion":"1"},{"message":"{\"log\":\"x\"}"}],"a":{}}`), FormatCloudTrail)
+	f.Add([]byte(`{"method":"GET","path":"/","status":200,"remote_addr":"192.0.2.1"}{"verb":"get","auditID":"1","sourceIPs":["192.0.2.1"]}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, format string) {
 		opts := Options{Format: format, Now: asOf, MaxLine: 4096, MaxBytes: 1 << 20}
 		n := 0
