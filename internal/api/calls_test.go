@@ -431,8 +431,8 @@ func TestGoldenAnswers(t *testing.T) {
 func TestTelemetry(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	doc := f.get(request{call: "POST /v1/telemetry?source=nginx-1", key: telemetryKey, body: "a\nb\n?", media: "application/x-www-form-urlencoded"}, 200)
-	if f.source != "nginx-1" || f.telemetry != "a\nb\n?" || doc["records"] != 2.0 {
+	doc := f.get(request{call: "POST /v1/telemetry?source=nginx-1&format=access", key: telemetryKey, body: "a\nb\n?", media: "application/x-www-form-urlencoded"}, 200)
+	if f.source != "nginx-1" || f.format != "access" || f.telemetry != "a\nb\n?" || doc["records"] != 2.0 {
 		t.Errorf("source %q, read %q, answered %v", f.source, f.telemetry, doc)
 	}
 	f.ingest = func(io.Reader) (cybervault.TelemetryReceipt, error) { return cybervault.TelemetryReceipt{}, nil }

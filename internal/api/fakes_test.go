@@ -65,6 +65,7 @@ type fakes struct {
 	more           bool
 	webhooks       []*cybervault.Webhook
 	source         string
+	format         string
 	telemetry      string
 	ingest         func(io.Reader) (cybervault.TelemetryReceipt, error)
 	keys           []*cybervault.APIKey
@@ -268,8 +269,8 @@ func threatType() cybervault.EventType {
 	}
 }
 
-func (f *fakes) Ingest(_ context.Context, w cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error) {
-	f.source = source
+func (f *fakes) Ingest(_ context.Context, w cybervault.WorkspaceID, source, format string, body io.Reader) (cybervault.TelemetryReceipt, error) {
+	f.source, f.format = source, format
 	if err := f.check(w); err != nil {
 		return cybervault.TelemetryReceipt{}, err
 	}

@@ -158,6 +158,7 @@ func TestProblems(t *testing.T) {
 		"verify-not-json":      {request: request{call: deep + "/verify", body: `now`}, status: 400},
 
 		// Telemetry and keys.
+		"telemetry-format":   {request: request{call: "POST /v1/telemetry?format=a%20b"}, status: 422},
 		"telemetry-source":   {request: request{call: "POST /v1/telemetry?source=a%20b"}, status: 422},
 		"telemetry-encoding": {request: request{call: "POST /v1/telemetry", body: "x", header: http.Header{"Content-Encoding": {"br"}}}, status: 415},
 		"telemetry-length":   {request: request{call: "POST /v1/telemetry", body: "x", length: 64<<20 + 1}, status: 413},

@@ -81,8 +81,9 @@ type Catalogue interface {
 // Telemetry gives raw records to the threat engine.
 type Telemetry interface {
 	// Ingest reads body to its end, gzip or not, and answers once the events it
-	// led to are on disk. An error of reading body is returned wrapped.
-	Ingest(ctx context.Context, ws cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error)
+	// led to are on disk. CodeInvalid for a format that is not known; "" has each
+	// record recognised. An error of reading body is returned wrapped.
+	Ingest(ctx context.Context, ws cybervault.WorkspaceID, source, format string, body io.Reader) (cybervault.TelemetryReceipt, error)
 }
 
 // Audit is the tamper-evident log. CodeConflict where what is stored is not what

@@ -12,6 +12,9 @@ import (
 // MaxSourceBytes bounds the name of a telemetry source.
 const MaxSourceBytes = 100
 
+// maxFormatBytes bounds the name of a format; which there are is the service's to say.
+const maxFormatBytes = 40
+
 const sourceLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 func (s *server) ingest(c *call) error {
@@ -19,6 +22,10 @@ func (s *server) ingest(c *call) error {
 	source, _ := f.text("source")
 	if len(source) > MaxSourceBytes || strings.Trim(source, sourceLetters) != "" {
 		f.refusef("source", "%q is not a source: use up to %d letters, digits, dots, dashes and underscores", shorten(source), MaxSourceBytes)
+	}
+	format, _ := f.text("format")
+	if len(format) > maxFormatBytes || strings.Trim(format, sourceLetters) != "" {
+		f.refusef("format", "%q is not a format: use its word, such as cloudtrail, or leave it out", shorten(format))
 	}
 	if err := f.wrong.err(); err != nil {
 		return err
@@ -47,7 +54,7 @@ func (s *server) ingest(c *call) error {
 		c.discard(MaxTelemetryBytes)
 		return err
 	}
-	receipt, err := s.Telemetry.Ingest(c.ctx(), c.workspace(), source, body)
+	receipt, err := s.Telemetry.Ingest(c.ctx(), c.workspace(), source, format, body)
 	switch {
 	case body.failed != nil && err != nil:
 		return body.failed // the cause of whatever the service said
@@ -94,7 +101,8 @@ func aboutIngest(rt *route) {
 	rt.id, rt.tag, rt.summary = "ingestTelemetry", tagTelemetry, "Hand in telemetry"
 	rt.doc = "Records for the threat engine, one a line: log lines as they are, or NDJSON; gzip is recognised. " +
 		"Answered when the events they led to are on disk. A line that cannot be read is reported and spoils no other."
-	rt.params = []param{{"source", "The name of the source that the records come from.", schema{"type": "string", "maxLength": MaxSourceBytes, "pattern": "^[A-Za-z0-9._-]+$"}}}
+	rt.params = []param{{"source", "The name of the source that the records come from.", schema{"type": "string", "maxLength": MaxSourceBytes, "pattern": "^[A-Za-z0-9._-]+$"}},
+		{"format", "The format of every record, such as cloudtrail or windows; each is recognised by itself if it is left out.", schema{"type": "string", "maxLength": maxFormatBytes, "pattern": "^[a-z0-9]+$"}}}
 	rt.body = &bodyDoc{media: []string{"text/plain", "application/x-ndjson", "application/octet-stream"}, schema: schema{"type": "string"}}
 	rt.answers = []answer{{status: 200, doc: "What was read and what it led to.", schema: of[cybervault.TelemetryReceipt]()}}
 	rt.errors = []int{503}

@@ -91,14 +91,14 @@ func TestTelemetryIsRefusedWhileTooMuchIsUnpublished(t *testing.T) {
 		p.unpublished[ws] = append(p.unpublished[ws], cybervault.Finding{Type: cybervault.EventThreatDetected})
 	}
 	body := strings.NewReader("a line\n")
-	if _, err := p.Ingest(t.Context(), ws, "", body); cybervault.ErrorCode(err) != cybervault.CodeUnavailable || body.Len() == 0 {
+	if _, err := p.Ingest(t.Context(), ws, "", "", body); cybervault.ErrorCode(err) != cybervault.CodeUnavailable || body.Len() == 0 {
 		t.Errorf("refused with %v, %d bytes unread", err, body.Len())
 	}
 	if n := len(p.unpublished[ws]); n != maxUnpublished {
 		t.Errorf("%d findings are kept, want %d", n, maxUnpublished)
 	}
 	d.refuse = false
-	if _, err := p.Ingest(t.Context(), ws, "", body); err != nil || body.Len() != 0 || d.taken != maxUnpublished || len(p.unpublished[ws]) != 0 {
+	if _, err := p.Ingest(t.Context(), ws, "", "", body); err != nil || body.Len() != 0 || d.taken != maxUnpublished || len(p.unpublished[ws]) != 0 {
 		t.Errorf("afterwards: %v, %d published, %d kept", err, d.taken, len(p.unpublished[ws]))
 	}
 }

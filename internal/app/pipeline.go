@@ -63,7 +63,7 @@ func newPipeline(config detect.Config, metrics *observe.Metrics) (*pipeline, err
 // Ingest reads telemetry to its end and publishes what it led to. The receipt
 // is given when those events are on disk. An upload that breaks off has still
 // been judged as far as it came.
-func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source string, body io.Reader) (cybervault.TelemetryReceipt, error) {
+func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source, format string, body io.Reader) (cybervault.TelemetryReceipt, error) {
 	if p.behind(ws) {
 		// What is left over goes out first; the rest is judged once it has.
 		if _, err := p.publish(context.WithoutCancel(ctx), ws, nil); err != nil {
@@ -71,7 +71,7 @@ func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source
 		}
 	}
 	batch := p.engine.Begin(ws)
-	summary, readErr := telemetry.Parse(ctx, body, telemetry.Options{Source: source, MaxBytes: maxTelemetryBytes},
+	summary, readErr := telemetry.Parse(ctx, body, telemetry.Options{Source: source, Format: format, MaxBytes: maxTelemetryBytes},
 		func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
 	// What was found is published even when the caller went away: the engine
 	// will not tell of it again.
