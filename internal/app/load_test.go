@@ -101,6 +101,9 @@ func TestTelemetryIsRefusedWhileTooMuchIsUnpublished(t *testing.T) {
 	if _, err := p.Ingest(t.Context(), ws, "", "", body); err != nil || body.Len() != 0 || d.taken != maxUnpublished || len(p.unpublished[ws]) != 0 {
 		t.Errorf("afterwards: %v, %d published, %d kept", err, d.taken, len(p.unpublished[ws]))
 	}
+	if _, err := p.Ingest(t.Context(), ws, "", "csv", strings.NewReader("a line\n")); cybervault.ErrorCode(err) != cybervault.CodeInvalid {
+		t.Errorf("a format that is not known: %v", err)
+	}
 }
 
 // noIncidents leaves findings as they are.

@@ -55,8 +55,8 @@ func (p *parser) webRecord() *cybervault.Record {
 	rec := p.json.record()
 	rec.Category = "webserver"
 	f := rec.Fields
-	target, line := first(f, webTargets...), ""
-	if line = first(f, webLines...); target == "" && line != "" {
+	target := first(f, webTargets...)
+	if line := first(f, webLines...); target == "" && line != "" {
 		setRequest(f, line)
 	}
 	if target != "" {

@@ -189,6 +189,14 @@ func TestPackedRecords(t *testing.T) {
 	if rec.Fields["message"] != "nothing known" || rec.Host != "h" {
 		t.Errorf("a message of no format: %v", rec.Fields)
 	}
+	rec = one(t, `{"user":"ann","ip":"192.0.2.7","action":"login","result":{"code":1},"message":{"a":"b"}}`)
+	if rec.User != "ann" || rec.SourceIP != "192.0.2.7" || rec.Fields["result.code"] != "1" || rec.Fields["message.a"] != "b" {
+		t.Errorf("an object that packs nothing: %v", rec.Fields)
+	}
+	rec = one(t, `{"host":"h","user":"ann","ip":"192.0.2.7","message":"{\"step\":1}"}`)
+	if rec.User != "ann" || rec.SourceIP != "192.0.2.7" || rec.Host != "h" || rec.Fields["step"] != "1" {
+		t.Errorf("a message that is JSON: %v by %q from %q", rec.Fields, rec.User, rec.SourceIP)
+	}
 	// An order with its items is not a list of records.
 	rec = one(t, `{"id":1,"customer":"a","total":2,"currency":"EUR","items":[{"sku":"x"},{"sku":"y"}]}`)
 	if d := cmp.Diff([]string{"x", "y"}, rec.Multi["items.sku"]); d != "" {

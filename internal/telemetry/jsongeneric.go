@@ -49,8 +49,8 @@ func (p *parser) generic() (*cybervault.Record, string) {
 		}
 		return rec, ""
 	}
-	if inner := p.wrapped(); inner != "" {
-		return p.unwrap(inner, rec), ""
+	if inner, whole := p.wrapped(); inner != "" {
+		return p.unwrap(inner, whole, rec), ""
 	}
 	return rec, ""
 }

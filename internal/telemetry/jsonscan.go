@@ -259,11 +259,11 @@ func (s *jsonScan) str(i int, name string) int {
 	}
 	v := jsonValue{name: name, text: true}
 	if escaped {
-		v.from = int32(len(s.scratch)) //nolint:gosec // an object is far smaller than 2 GiB
+		v.from = int32(len(s.scratch))
 		if !s.unescape(s.src[i : end-1]) {
 			return -1
 		}
-		if v.to = int32(len(s.scratch)); v.to == v.from { //nolint:gosec // as above
+		if v.to = int32(len(s.scratch)); v.to == v.from {
 			v.to = 0
 		}
 	} else {
@@ -371,7 +371,7 @@ func hex4(s string) rune {
 		if d < 0 {
 			return -1
 		}
-		r = r<<4 | rune(d) //nolint:gosec // a digit is at most 15
+		r = r<<4 | rune(d)
 	}
 	return r
 }

@@ -104,27 +104,27 @@ func (p *parser) elements(list string, line int) error {
 }
 
 // wrapped returns the text of the record that the object just scanned is the
-// packing of; "" if it is none.
-func (p *parser) wrapped() string {
+// packing of, and whether it is an object there rather than text; "" if it is none.
+func (p *parser) wrapped() (inner string, whole bool) {
 	if p.nested >= maxWrapping {
-		return ""
+		return "", false
 	}
 	for _, name := range wrappedObjects {
 		if text := p.json.part(name).text; strings.HasPrefix(text, "{") && len(text) > 2 {
-			return text
+			return text, name != "_source"
 		}
 	}
 	for _, name := range wrappedTexts {
 		if text := strings.TrimSpace(p.json.get(name)); len(text) > 1 {
-			return text
+			return text, false
 		}
 	}
-	return ""
+	return "", false
 }
 
 // unwrap reads the record within. What is packed in a way that is not known is
 // a record of its packing.
-func (p *parser) unwrap(inner string, outer *cybervault.Record) *cybervault.Record {
+func (p *parser) unwrap(inner string, whole bool, outer *cybervault.Record) *cybervault.Record {
 	p.nested++
 	defer func() { p.nested-- }()
 	var rec *cybervault.Record
@@ -135,7 +135,10 @@ func (p *parser) unwrap(inner string, outer *cybervault.Record) *cybervault.Reco
 	} else {
 		rec, _ = p.text(inner)
 	}
-	if rec == nil {
+	// An object within an object is what the outer one is about only if it is
+	// known for something; any member could be called result.
+	known := rec != nil && (rec.Product != "" || rec.Category != "")
+	if rec == nil || whole && !known {
 		return outer
 	}
 	if rec.Time.IsZero() {
@@ -143,6 +146,12 @@ func (p *parser) unwrap(inner string, outer *cybervault.Record) *cybervault.Reco
 	}
 	if rec.Host == "" {
 		rec.Host = outer.Host
+	}
+	if rec.User == "" && !known {
+		rec.User = outer.User
+	}
+	if rec.SourceIP == "" && !known {
+		rec.SourceIP = outer.SourceIP
 	}
 	return rec
 }

@@ -59,7 +59,7 @@ func windowsEventID(f map[string]string) int {
 		n &= 0xffff
 		f["EventID"] = strconv.FormatUint(n, 10)
 	}
-	return int(n) //nolint:gosec // at most 0xffff
+	return int(n)
 }
 
 // windowsUser names the account an event is about: the one that logs in or is
