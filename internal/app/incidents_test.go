@@ -200,7 +200,7 @@ func TestWhatPeopleFoundReachesTheEngine(t *testing.T) {
 	const line = `203.0.113.%d - - [10/Mar/2026:09:12:33 +0100] "GET /?id=1%%27%%20UNION%%20SELECT%%20password%%20FROM%%20users--%%20 HTTP/1.1" 200 5 "-" "x"` + "\n"
 	confidence := func(host int) float64 {
 		t.Helper()
-		if _, err := p.Ingest(ctx, ws, "", strings.NewReader(fmt.Sprintf(line, host))); err != nil {
+		if _, err := p.Ingest(ctx, ws, "", "", strings.NewReader(fmt.Sprintf(line, host))); err != nil {
 			t.Fatal(err)
 		}
 		for n := len(k.order) - 1; n >= 0; n-- {
