@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,6 +282,17 @@ func (f *fakes) Ingest(_ context.Context, w cybervault.WorkspaceID, source, form
 	f.telemetry = string(b)
 	return cybervault.TelemetryReceipt{Records: 2, Unreadable: 1, Events: []cybervault.EventID{event1},
 		Samples: []cybervault.UnreadableLine{{Line: 3, Reason: "no time", Text: "?"}}}, err
+}
+
+func (f *fakes) IngestOTLP(_ context.Context, w cybervault.WorkspaceID, message []byte, asJSON bool) (cybervault.TelemetryReceipt, error) {
+	if err := f.check(w); err != nil {
+		return cybervault.TelemetryReceipt{}, err
+	}
+	if f.ingest != nil {
+		return f.ingest(bytes.NewReader(message))
+	}
+	f.telemetry = strconv.FormatBool(asJSON) + " " + string(message)
+	return cybervault.TelemetryReceipt{Records: 2}, nil
 }
 
 func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIKey, error) {

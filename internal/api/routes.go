@@ -103,6 +103,7 @@ func routes() []route {
 		{method: post, pattern: "/v1/replays/{id}/cancel", scope: admin, handle: (*server).cancelReplay, about: aboutCancelReplay},
 
 		{method: post, pattern: "/v1/telemetry", scope: ingest, handle: (*server).ingest, about: aboutIngest},
+		{method: post, pattern: "/v1/logs", scope: ingest, handle: (*server).logs, about: aboutLogs},
 
 		{method: get, pattern: "/v1/incidents", scope: read, handle: (*server).listIncidents, about: aboutListIncidents},
 		{method: get, pattern: "/v1/incidents/{id}", scope: read, handle: (*server).getIncident, about: aboutGetIncident},

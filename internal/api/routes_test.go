@@ -25,6 +25,7 @@ func bodies() map[string]string {
 		"POST /v1/telemetry":            "line one\nline two\n?\n",
 		"PATCH /v1/incidents/{id}":      `{"status":"acknowledged","note":"ours to look at","revision":3}`,
 		"POST /v1/incidents/{id}/merge": `{"merge_into":"` + id[cybervault.IncidentID](72).String() + `"}`,
+		"POST /v1/logs":                 `{"resourceLogs":[]}`,
 		"POST /v1/keys":                 `{"name":"exporter","scopes":["read"]}`,
 	}
 }
@@ -55,7 +56,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/webhooks/{id}/sequence:read GET/v1/webhooks/{id}/poll:deliveries:poll POST/v1/webhooks/{id}/replay:admin
 		GET/v1/replays:read GET/v1/replays/{id}:read POST/v1/replays/{id}/cancel:admin POST/v1/webhooks/preview:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
-		POST/v1/telemetry:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin GET/v1/doctor:admin
+		POST/v1/telemetry:telemetry:write POST/v1/logs:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin GET/v1/doctor:admin
 		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

@@ -84,6 +84,9 @@ type Telemetry interface {
 	// led to are on disk. CodeInvalid for a format that is not known; "" has each
 	// record recognised. An error of reading body is returned wrapped.
 	Ingest(ctx context.Context, ws cybervault.WorkspaceID, source, format string, body io.Reader) (cybervault.TelemetryReceipt, error)
+	// IngestOTLP does the same with an ExportLogsServiceRequest, in protobuf or as
+	// JSON. CodeInvalid where it cannot be decoded.
+	IngestOTLP(ctx context.Context, ws cybervault.WorkspaceID, message []byte, asJSON bool) (cybervault.TelemetryReceipt, error)
 }
 
 // Audit is the tamper-evident log. CodeConflict where what is stored is not what

@@ -64,6 +64,19 @@ func newPipeline(config detect.Config, metrics *observe.Metrics) (*pipeline, err
 // is given when those events are on disk. An upload that breaks off has still
 // been judged as far as it came.
 func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source, format string, body io.Reader) (cybervault.TelemetryReceipt, error) {
+	return p.ingest(ctx, ws, func(add func(*cybervault.Record) error) (telemetry.Summary, error) {
+		return telemetry.Parse(ctx, body, telemetry.Options{Source: source, Format: format, MaxBytes: maxTelemetryBytes}, add)
+	})
+}
+
+// IngestOTLP does the same with an export of OTLP logs.
+func (p *pipeline) IngestOTLP(ctx context.Context, ws cybervault.WorkspaceID, message []byte, asJSON bool) (cybervault.TelemetryReceipt, error) {
+	return p.ingest(ctx, ws, func(add func(*cybervault.Record) error) (telemetry.Summary, error) {
+		return telemetry.ParseOTLP(ctx, message, asJSON, telemetry.Options{}, add)
+	})
+}
+
+func (p *pipeline) ingest(ctx context.Context, ws cybervault.WorkspaceID, read func(add func(*cybervault.Record) error) (telemetry.Summary, error)) (cybervault.TelemetryReceipt, error) {
 	if p.behind(ws) {
 		// What is left over goes out first; the rest is judged once it has.
 		if _, err := p.publish(context.WithoutCancel(ctx), ws, nil); err != nil {
@@ -71,8 +84,7 @@ func (p *pipeline) Ingest(ctx context.Context, ws cybervault.WorkspaceID, source
 		}
 	}
 	batch := p.engine.Begin(ws)
-	summary, readErr := telemetry.Parse(ctx, body, telemetry.Options{Source: source, Format: format, MaxBytes: maxTelemetryBytes},
-		func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
+	summary, readErr := read(func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
 	// What was found is published even when the caller went away: the engine
 	// will not tell of it again.
 	ctx = context.WithoutCancel(ctx)

@@ -58,8 +58,8 @@ func syslogOptions() []option {
 // checkSyslog finds what single settings cannot show.
 func (c Config) checkSyslog() []error {
 	s := c.Syslog
-	wrong := func(field, format string, args ...any) []error {
-		return []error{cybervault.Invalid(field, format, args...)}
+	wrong := func(field, message string) []error {
+		return []error{cybervault.Invalid(field, "%s", message)}
 	}
 	switch {
 	case s.TLS != "" && s.CertFile == "":

@@ -253,9 +253,7 @@ func (p *parser) contained(at time.Time, s string) *cybervault.Record {
 		s = "-"
 	}
 	if s[0] == '{' {
-		if p.json.scan(s) == "" {
-			rec, _ = p.jsonRecord(s)
-		}
+		rec = p.jsonWithin(s)
 	} else if _, again := containerLine(s); !again {
 		rec, _ = p.text(s)
 	}
@@ -266,6 +264,15 @@ func (p *parser) contained(at time.Time, s string) *cybervault.Record {
 	if rec.Time.IsZero() {
 		rec.Time = at
 	}
+	return rec
+}
+
+// jsonWithin reads an object that stands within something else, nil if it is none.
+func (p *parser) jsonWithin(s string) *cybervault.Record {
+	if p.json.scan(s) != "" {
+		return nil
+	}
+	rec, _ := p.jsonRecord(s)
 	return rec
 }
 
