@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"regexp"
-	"strings"
 )
 
 // shape is how a pattern is matched, the cheap ways first.
@@ -36,8 +34,7 @@ type atom struct {
 	ref     int32 // the other field
 	lit     []byte
 	glob    pattern
-	re      *regexp.Regexp
-	demands []string // folded literals, one of which re needs
+	re      *expression
 	prefix  netip.Prefix
 	op      string
 	number  float64
@@ -61,15 +58,10 @@ func newAtom(c *comparison, o operand) (atom, error) {
 			a.glob = p
 		}
 	case testRegexp:
-		text := translate(o.text)
-		if c.flags != "" {
-			text = "(?" + c.flags + ")" + text
-		}
 		var err error
-		if a.re, err = regexp.Compile(text); err != nil {
-			return a, regexpError(o.text, err)
+		if a.re, err = newExpression(o.text, c.flags); err != nil {
+			return a, err
 		}
-		a.demands = demanded(text)
 	case testCIDR, testNumber, testExists, testFieldRef:
 	}
 	return a, nil
@@ -94,52 +86,10 @@ func shapeOf(p pattern) (shape, []byte) {
 	return shapeGlob, nil
 }
 
-// translate turns PCRE's spellings into those of RE2 that mean the same.
-func translate(expr string) string {
-	if !strings.Contains(expr, `\`) {
-		return expr
-	}
-	var b strings.Builder
-	for i := 0; i < len(expr); i++ {
-		if expr[i] != '\\' || i+1 == len(expr) {
-			b.WriteByte(expr[i])
-			continue
-		}
-		i++
-		switch expr[i] {
-		case 'Z':
-			b.WriteString(`(?:\n?\z)`)
-		case '/', '"', '\'', '<', '>', '=', '!', '@', '#', '%', '&', ',', ';', ':', '~', '`', ' ':
-			b.WriteString(regexp.QuoteMeta(expr[i : i+1])) // escaped without need
-		default:
-			b.WriteByte('\\')
-			b.WriteByte(expr[i])
-		}
-	}
-	return b.String()
-}
-
-// regexpError names what a regular expression has that this engine does not.
-func regexpError(text string, err error) error {
-	for _, c := range []struct{ mark, what string }{
-		{"(?=", "a lookahead"}, {"(?!", "a negative lookahead"}, {"(?<=", "a lookbehind"}, {"(?<!", "a negative lookbehind"},
-		{"(?>", "an atomic group"}, {"++", "a possessive quantifier"}, {"*+", "a possessive quantifier"}, {"(?(", "a conditional group"},
-	} {
-		if strings.Contains(text, c.mark) {
-			return fmt.Errorf("the expression has %s (%s), which takes time without bound and is not in the flavour that Sigma names: write it as two items, one of them negated in the condition", c.what, c.mark)
-		}
-	}
-	return fmt.Errorf("not a regular expression: %w", err)
-}
-
 // key tells equal atoms.
 func (a *atom) key() string {
-	re := ""
-	if a.re != nil {
-		re = a.re.String()
-	}
 	return fmt.Sprintf("%d\x00%d\x00%d\x00%t\x00%t\x00%t\x00%t\x00%d\x00%q\x00%q\x00%q\x00%s\x00%s\x00%v\x00%s",
-		a.field, a.test, a.shape, a.cased, a.present, a.before, a.behind, a.ref, a.lit, a.glob, re, a.prefix, a.op, a.number, a.part)
+		a.field, a.test, a.shape, a.cased, a.present, a.before, a.behind, a.ref, a.lit, a.glob, a.re.String(), a.prefix, a.op, a.number, a.part)
 }
 
 // matchBytes decides a pattern, on a value folded unless the atom is cased.
@@ -165,7 +115,7 @@ func (a *atom) matchBytes(v []byte) bool {
 func (a *atom) matchText(s string) bool {
 	switch a.test {
 	case testRegexp:
-		return a.re.MatchString(s)
+		return a.re.matchString(s)
 	case testCIDR:
 		addr, ok := address(s)
 		return ok && a.prefix.Contains(addr)

@@ -141,6 +141,19 @@ func (h Hit) Explanation() string {
 	return b.String()
 }
 
+// Detection is the hit as the threat engine reports it.
+func (h Hit) Detection(rec *cybervault.Record) cybervault.Detection {
+	id := h.ID
+	if id == "" {
+		id = h.Title
+	}
+	raw := rec.Raw[:min(len(rec.Raw), cybervault.MaxDetectionRecordBytes)]
+	return cybervault.Detection{
+		Engine: "sigma", RuleID: id, Title: h.Title, Level: h.Severity, MitreIDs: h.Techniques, Count: 1,
+		Record: strings.ToValidUTF8(string(raw), "\uFFFD"), Explanation: h.Explanation(),
+	}
+}
+
 // Explain returns what a record matches of one rule, by its id; false where it
 // does not match or there is no such rule.
 func (e *Engine) Explain(rec *cybervault.Record, id string) (Hit, bool) {

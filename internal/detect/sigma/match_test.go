@@ -106,6 +106,13 @@ func TestValues(t *testing.T) {
 		{`F|re|i|m|s: '^B.C$'`, "a\nb\nc", true},
 		{`F|re: 'end\Z'`, "the end\n", true},
 		{`F|re: 'a\/b\"'`, `a/b"`, true},
+		{`F|re: 'a\h+b[\h]'`, "a \tb ", true},
+		{`F|re: '^(?!.*safe)cmd'`, "cmd /c evil", true},
+		{`F|re: '^(?!.*safe)cmd'`, "cmd /c safe", false},
+		{`F|re: '(?i)^(?=.*[)]A)(?!x)cmd'`, "CMD )a", true},
+		{`F|re: '(?i)^(?=.*[)]A)(?!x)cmd'`, "CMD a", false},
+		{`F|re|i: '^(?!(?:a|b))[a-z]$'`, "C", true},
+		{`F|re|i: '^(?!(?:a|b))[a-z]$'`, "B", false},
 		{`F|re|startswith: 'a+'`, "aab", true},
 		{`F|re|startswith: 'a+'`, "baa", false},
 		{`F|cidr: 10.0.0.0/8`, "10.1.2.3", true},
@@ -192,6 +199,8 @@ func TestModifierErrors(t *testing.T) {
 		`F|re: '(a'`:                   "not a regular expression",
 		`F|re: 'a(?!b)'`:               "a negative lookahead",
 		`F|re: '(?<=a)b'`:              "a lookbehind",
+		`F|re: '^(?!a)b|c'`:            "a negative lookahead",
+		`F|re: 'a++b'`:                 "a possessive quantifier",
 		`F|contains|base64: a`:         "without wildcards",
 		`F|expand: '%nobody%'`:         "the placeholder %nobody% has no values",
 		`F|i: a`:                       "behind re only",
@@ -415,6 +424,10 @@ func TestHit(t *testing.T) {
 	got[0].Pattern = want[0].Pattern // folding is not shown
 	if !slices.Equal(got, want) || !strings.Contains(h.Explanation(), "WHOAMI.exe") {
 		t.Errorf("got %+v, %s", h.Matched, h.Explanation())
+	}
+	rec.Raw = []byte(strings.Repeat("x", 2*cybervault.MaxDetectionRecordBytes))
+	if d := h.Detection(rec); d.Engine != "sigma" || d.RuleID != h.ID || d.Level != "high" || len(d.MitreIDs) != 1 || len(d.Record) != cybervault.MaxDetectionRecordBytes || d.Count != 1 {
+		t.Errorf("got %+v", d)
 	}
 	if x, ok := e.Explain(rec, h.ID); !ok || len(x.Matched) != 1 {
 		t.Errorf("explained as %+v", x)

@@ -51,9 +51,9 @@ func (a *atom) probes() clause {
 			}
 		}
 	case testRegexp:
-		if len(a.demands) > 0 && shortest(a.demands) >= 2 {
+		if len(a.re.demands) > 0 && shortest(a.re.demands) >= 2 {
 			var out clause
-			for _, d := range a.demands {
+			for _, d := range a.re.demands {
 				out = append(out, probe{a.field, probeInside, d})
 			}
 			return out

@@ -376,7 +376,7 @@ func (s *scratch) satisfies(a *atom, i int32) bool {
 		return false
 	case testRegexp:
 		if raw := s.values[i].raw; raw != nil {
-			return a.re.Match(raw)
+			return a.re.match(raw)
 		}
 	case testCIDR, testNumber, testExists:
 	}
