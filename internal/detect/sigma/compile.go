@@ -26,7 +26,9 @@ type RuleInfo struct {
 	Author         string
 	License        string
 	LogSource      LogSource
-	Rule           *Rule
+	Rule           *Rule        // nil of a correlation
+	Correlation    *Correlation // nil of a rule
+	Silent         bool         // a correlation refers to it: it is not reported on its own
 }
 
 // exprKind is what a node of a compiled rule does.

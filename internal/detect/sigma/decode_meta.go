@@ -31,6 +31,7 @@ func (d *decoder) correlation(doc *node) (*Correlation, error) {
 	if len(c.Rules) == 0 {
 		return nil, failAt(n, "correlation.rules: name at least one rule, by id or name")
 	}
+	c.rulePos = d.places(n.get("rules"))
 	span := n.get("timespan")
 	if span == nil {
 		return nil, failAt(n, "correlation.timespan: is missing")
@@ -52,6 +53,20 @@ func (d *decoder) correlation(doc *node) (*Correlation, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// places is where each of texts stands.
+func (d *decoder) places(n *node) []Position {
+	if n.kind == scalarNode {
+		return []Position{d.at(n)}
+	}
+	var out []Position
+	for _, i := range n.items {
+		if i.kind == scalarNode && i.value != NullValue {
+			out = append(out, d.at(i))
+		}
+	}
+	return out
 }
 
 // parseTimespan reads 30s, 10m, 1h, 7d and 2w; at most a year.

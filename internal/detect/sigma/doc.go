@@ -6,8 +6,10 @@
 // tells which of them a record matches.
 //
 //	YAML ─Parse─> Rule, Correlation, Filter ─Compile─> Engine ─Match─> Hit
+//	                                        Hit ─Correlator─> CorrelationHit
 //
-// An Engine never changes, so whoever holds one swaps it for the next. The
-// package publishes nothing, keeps no state between records, opens no socket,
-// and never reads the clock.
+// An Engine never changes, so whoever holds one swaps it for the next. What has
+// to be remembered between records is the Correlator's, in event time and within
+// a budget of bytes. The package publishes nothing, opens no socket, and never
+// reads the clock.
 package sigma

@@ -19,6 +19,7 @@ type Engine struct {
 	buckets map[LogSource]*bucket
 	byID    map[string]int32
 	scratch sync.Pool
+	plan    *plan // of correlations; nil for none
 }
 
 // bucket holds the rules of one log source and what to look for in its

@@ -149,6 +149,7 @@ type Correlation struct {
 	Aliases   []Alias
 	Condition CorrelationCondition
 	Generate  bool // the rules referred to are reported on their own too
+	rulePos   []Position
 }
 
 // The types of correlation.
