@@ -14,7 +14,7 @@ func (a *attack) gist(confidence float64, severity cybervault.Severity) cybervau
 	g := cybervault.Gist{
 		Severity: severity, Confidence: confidence, Name: name, Names: a.namesByRank(), Count: a.count, FirstSeen: a.first, LastSeen: a.last,
 		User: a.user, Asset: a.key.target, NoSuchUser: a.user != "" && a.unknown > 0 && name != login.SuccessAfterFailures,
-		OnAsset: name == login.SuccessAfterFailures, // who guesses is outside, until a guess is right
+		OnAsset: name == login.SuccessAfterFailures || a.local(),
 	}
 	if a.key.kind == cybervault.EventAuthSuspicious {
 		g.Subject = cybervault.AuthID{UUID: a.id()}.String()
@@ -33,6 +33,13 @@ func (a *attack) gist(confidence float64, severity cybervault.Severity) cybervau
 		}
 	}
 	return g
+}
+
+// local reports whether the attack is what a host's own records tell of, with no
+// address that it came from. Who asks a web server, or guesses at passwords, is
+// outside, whether the log has the address or not.
+func (a *attack) local() bool {
+	return ip(a.key.source) == nil && slices.ContainsFunc(a.detections, func(d *cybervault.Detection) bool { return d.Engine == "sigma" })
 }
 
 // namesByRank lists what the attack showed, the one that would do most harm first.

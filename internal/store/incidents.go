@@ -39,18 +39,18 @@ func (s *Store) IncidentView(ctx context.Context, ws cybervault.WorkspaceID, loo
 			wanted[m.Incident.Key()] = true
 		}
 	}
-	if err := s.eachIncidentMember(ctx, ws, "m.subject", anys(lookup.Subjects), member); err != nil {
+	if err := s.eachIncidentMember(ctx, ws, membersBySubject, anys(lookup.Subjects), member); err != nil {
 		return nil, err
 	}
 	of := make([]any, len(lookup.Of))
 	for n, id := range lookup.Of {
 		of[n] = id.Key()
 	}
-	if err := s.eachIncidentMember(ctx, ws, "m.incident_id", of, member); err != nil {
+	if err := s.eachIncidentMember(ctx, ws, membersByIncident, of, member); err != nil {
 		return nil, err
 	}
 	err = inChunks(anys(lookup.Links), func(in string, args []any) error {
-		return s.incidentKeys(ctx, "SELECT incident_id FROM incident_links WHERE workspace_id = ? AND link "+in, append([]any{ws.Key()}, args...), wanted)
+		return s.incidentKeys(ctx, selectLinked+in, append([]any{ws.Key()}, args...), wanted)
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +133,8 @@ func readIncident(ws cybervault.WorkspaceID, doc string) (*cybervault.Incident, 
 	return i, nil
 }
 
+const selectLinked = "SELECT incident_id FROM incident_links WHERE workspace_id = ? AND link "
+
 // memberDoc is what a member's row holds as JSON.
 type memberDoc struct {
 	Type    string                         `json:"type"`
@@ -141,7 +143,14 @@ type memberDoc struct {
 }
 
 const selectMembers = `SELECT m.subject, m.incident_id, COALESCE(i.id_rest, 0), m.told_id, m.told_rest, m.finding_key, m.at, m.doc
-FROM incident_members m LEFT JOIN incidents i ON i.id = m.incident_id WHERE m.workspace_id = ? AND `
+FROM incident_members m LEFT JOIN incidents i ON i.id = m.incident_id WHERE `
+
+// The two ways to members. The plus keeps the workspace, which all rows may have in
+// common, from being what they are found by.
+const (
+	membersBySubject  = "m.workspace_id = ? AND m.subject "
+	membersByIncident = "+m.workspace_id = ? AND m.incident_id "
+)
 
 func scanMember(scan func(...any) error) (*cybervault.IncidentMember, error) {
 	var key, rest, told, toldRest, at int64
@@ -164,10 +173,10 @@ func scanMember(scan func(...any) error) (*cybervault.IncidentMember, error) {
 	return m, nil
 }
 
-// eachIncidentMember reads the members whose column is one of some values.
-func (s *Store) eachIncidentMember(ctx context.Context, ws cybervault.WorkspaceID, column string, values []any, found func(*cybervault.IncidentMember)) error {
+// eachIncidentMember reads the members that are found one way by any of some values.
+func (s *Store) eachIncidentMember(ctx context.Context, ws cybervault.WorkspaceID, way string, values []any, found func(*cybervault.IncidentMember)) error {
 	return inChunks(values, func(in string, args []any) error {
-		rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectMembers+column+" "+in+" ORDER BY m.subject"), append([]any{ws.Key()}, args...)...)
+		rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectMembers+way+in+" ORDER BY m.subject"), append([]any{ws.Key()}, args...)...)
 		if err != nil {
 			return readError(err)
 		}
@@ -190,6 +199,8 @@ const (
 	upsertIncident = `INSERT INTO incidents (id, id_rest, workspace_id, status, severity, active_at, behind_since, search, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, severity = excluded.severity, active_at = excluded.active_at,
 behind_since = excluded.behind_since, search = excluded.search, doc = excluded.doc`
+
+	moveMembers = `UPDATE incident_members SET incident_id = ? WHERE +workspace_id = ? AND incident_id = ?`
 
 	upsertMember = `INSERT INTO incident_members (workspace_id, subject, incident_id, told_id, told_rest, finding_key, at, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (workspace_id, subject) DO UPDATE SET incident_id = excluded.incident_id, told_id = excluded.told_id, told_rest = excluded.told_rest,
@@ -224,7 +235,7 @@ func (s *Store) ChangeIncidents(ctx context.Context, ws cybervault.WorkspaceID, 
 			return err
 		}
 		for _, move := range changes.Moves { // one after the other: they may form a chain
-			err := exec(tx, "UPDATE incident_members SET incident_id = ? WHERE workspace_id = ? AND incident_id = ?", move.To.Key(), ws.Key(), move.From.Key())
+			err := exec(tx, moveMembers, move.To.Key(), ws.Key(), move.From.Key())
 			if err != nil {
 				return err
 			}

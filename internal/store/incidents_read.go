@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ func (s *Store) Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybe
 			codes[n] = strconv.FormatInt(incidentStatusCode(status), 10)
 		}
 		c.add("i.status IN (" + strings.Join(codes, ", ") + ")")
+		if !slices.Contains(q.Statuses, cybervault.IncidentResolved) {
+			c.add("i.status < 2") // few of many: there is an index of them
+		}
 	}
 	if len(q.Severities) > 0 {
 		ranks := make([]string, len(q.Severities))
@@ -52,7 +56,7 @@ func (s *Store) Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybe
 // IncidentMembers lists the members of an incident, the one that the engine last
 // had to do with first, each with the last event about it where that is stored.
 func (s *Store) IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, limit int) ([]*cybervault.IncidentMember, error) {
-	page, err := list(ctx, s, selectMembers+"m.incident_id = ? AND i.id_rest = ? ORDER BY m.at DESC, m.subject LIMIT ?", []any{ws.Key(), id.Key(), id.Rest()}, limit, scanMember)
+	page, err := list(ctx, s, selectMembers+membersByIncident+"= ? AND i.id_rest = ? ORDER BY m.at DESC, m.subject LIMIT ?", []any{ws.Key(), id.Key(), id.Rest()}, limit, scanMember)
 	if err != nil {
 		return nil, err
 	}
@@ -73,23 +77,30 @@ func (s *Store) IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, 
 	return page.Rows, nil
 }
 
+// What is due, of all workspaces.
+const (
+	selectDueIncidents = "SELECT i.doc, p.id, p.id_rest FROM incidents i JOIN workspaces p ON p.id = i.workspace_id WHERE "
+	incidentsQuiet     = "i.status < 2 AND i.active_at <= ? ORDER BY i.active_at LIMIT ?"
+	incidentsBehind    = "i.behind_since > 0 AND i.behind_since <= ? ORDER BY i.behind_since LIMIT ?"
+	incidentsOld       = "SELECT id FROM incidents WHERE status = 2 AND active_at < ? ORDER BY active_at LIMIT ?"
+)
+
 // DueIncidents lists live incidents of all workspaces that nothing has had to do
 // with since a moment (zero: none), or that have more to tell since another: at
 // most limit of each.
 func (s *Store) DueIncidents(ctx context.Context, activeBefore, toldBefore time.Time, limit int) ([]*cybervault.Incident, error) {
-	const from = "SELECT i.doc, p.id, p.id_rest FROM incidents i JOIN workspaces p ON p.id = i.workspace_id WHERE "
 	var due []*cybervault.Incident
 	for _, part := range []struct {
 		where string
 		since time.Time
 	}{
-		{"i.status < 2 AND i.active_at <= ? ORDER BY i.active_at LIMIT ?", activeBefore},
-		{"i.behind_since > 0 AND i.behind_since <= ? ORDER BY i.behind_since LIMIT ?", toldBefore},
+		{incidentsQuiet, activeBefore},
+		{incidentsBehind, toldBefore},
 	} {
 		if part.since.IsZero() {
 			continue
 		}
-		page, err := list(ctx, s, from+part.where, []any{micros(part.since)}, limit-len(due), func(scan func(...any) error) (*cybervault.Incident, error) {
+		page, err := list(ctx, s, selectDueIncidents+part.where, []any{micros(part.since)}, limit-len(due), func(scan func(...any) error) (*cybervault.Incident, error) {
 			var doc string
 			var key, rest int64
 			if err := scan(&doc, &key, &rest); err != nil {
@@ -163,7 +174,7 @@ const maxPruned = 100
 func (s *Store) PruneIncidents(ctx context.Context, before time.Time) (more bool, err error) {
 	err = s.w.do(ctx, func(tx transaction) error {
 		var keys []int64
-		err := tx.query("SELECT id FROM incidents WHERE status = 2 AND active_at < ? ORDER BY active_at LIMIT ?", []any{micros(before), int64(maxPruned)},
+		err := tx.query(incidentsOld, []any{micros(before), int64(maxPruned)},
 			func(row []any) { keys = append(keys, asInt(row[0])) })
 		if err != nil {
 			return err

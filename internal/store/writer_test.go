@@ -347,6 +347,14 @@ func TestSQLiteQueriesUseTheirIndexes(t *testing.T) {
 		{"SELECT " + deliveryColumns + " FROM " + deliveryTables + nothingOfAWebhook(), 4, []string{"SEARCH d USING INTEGER PRIMARY KEY (rowid=?)", "deliveries_webhook_exceptions (webhook_id=? AND status=?"}},
 		{"SELECT " + eventColumns + " FROM type_spans s CROSS JOIN events e WHERE s.type = ? AND e.id >= (s.span << 27) AND e.id < ((s.span + 1) << 27) ORDER BY s.span DESC, e.id DESC LIMIT ?", 2,
 			[]string{"SEARCH s USING PRIMARY KEY (type=?)", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"}},
+		{selectDueIncidents + incidentsQuiet, 2, []string{"incidents_quiet (active_at<?)"}},
+		{selectDueIncidents + incidentsBehind, 2, []string{"incidents_behind (behind_since>? AND behind_since<?)"}},
+		{incidentsOld, 2, []string{"incidents_resolved (active_at<?)"}},
+		{selectMembers + membersBySubject + "IN (?, ?) ORDER BY m.subject", 3, []string{"PRIMARY KEY (workspace_id=? AND subject=?)"}},
+		{selectMembers + membersByIncident + "= ?", 2, []string{"incident_members_incident (incident_id=?)"}},
+		{moveMembers, 3, []string{"incident_members_incident (incident_id=?)"}},
+		{selectLinked + "IN (?, ?)", 3, []string{"PRIMARY KEY (workspace_id=? AND link=?)"}},
+		{"SELECT i.doc FROM incidents i WHERE i.workspace_id = ? AND i.status IN (0, 1) AND i.status < 2 ORDER BY i.id DESC LIMIT ?", 2, []string{"incidents_live (workspace_id=?)"}},
 	} {
 		plan := queryPlan(t, s, c.query, c.args)
 		if slices.ContainsFunc(plan, func(step string) bool { return strings.Contains(step, "TEMP B-TREE") }) {

@@ -16,6 +16,7 @@ type Memory struct {
 	revision  int64
 	incidents []*cybervault.Incident
 	places    map[cybervault.IncidentID]int
+	alive     []int                              // places of those that are live, and of some that were
 	live      map[string][]cybervault.IncidentID // by link
 	members   map[string]*cybervault.IncidentMember
 	outgoing  []cybervault.Finding
@@ -36,9 +37,11 @@ func (m *Memory) IncidentView(_ context.Context, _ cybervault.WorkspaceID, looku
 	for _, link := range lookup.Links {
 		wanted = append(wanted, m.live[link]...)
 	}
-	for _, member := range m.members {
-		if slices.Contains(lookup.Of, member.Incident) && !slices.Contains(view.Members, member) {
-			view.Members = append(view.Members, member)
+	if len(lookup.Of) > 0 {
+		for _, member := range m.members {
+			if slices.Contains(lookup.Of, member.Incident) && !slices.Contains(view.Members, member) {
+				view.Members = append(view.Members, member)
+			}
 		}
 	}
 	places := make([]int, 0, len(wanted))
@@ -73,12 +76,16 @@ func (m *Memory) ChangeIncidents(_ context.Context, _ cybervault.WorkspaceID, ch
 		}
 	}
 	for _, i := range changes.Incidents {
-		if place, ok := m.places[i.ID]; ok {
-			m.incidents[place] = i.Clone()
-		} else {
-			m.places[i.ID] = len(m.incidents)
-			m.incidents = append(m.incidents, i.Clone())
+		place, known := m.places[i.ID]
+		if !known {
+			place = len(m.incidents)
+			m.places[i.ID] = place
+			m.incidents = append(m.incidents, nil)
 		}
+		if i.Live() && (!known || !m.incidents[place].Live()) {
+			m.alive = append(m.alive, place)
+		}
+		m.incidents[place] = i.Clone()
 		for link := range i.Links {
 			m.relink(link, i)
 		}
@@ -107,12 +114,24 @@ func (m *Memory) DueIncidents(_ context.Context, activeBefore, toldBefore time.T
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var due []*cybervault.Incident
-	for _, i := range m.incidents {
-		if len(due) < limit && i.Live() && (!i.Times.Active.After(activeBefore) || i.Told.Behind && !i.Told.At.After(toldBefore)) {
+	for _, i := range m.living() {
+		if len(due) < limit && (!i.Times.Active.After(activeBefore) || i.Told.Behind && !i.Told.At.After(toldBefore)) {
 			due = append(due, i.Clone())
 		}
 	}
 	return due, nil
+}
+
+// living are the live incidents, in the order in which they were opened.
+func (m *Memory) living() []*cybervault.Incident {
+	m.alive = slices.DeleteFunc(m.alive, func(place int) bool { return !m.incidents[place].Live() })
+	slices.Sort(m.alive)
+	m.alive = slices.Compact(m.alive)
+	out := make([]*cybervault.Incident, len(m.alive))
+	for n, place := range m.alive {
+		out[n] = m.incidents[place]
+	}
+	return out
 }
 
 // Incidents returns all of them, in the order in which they were opened.
@@ -182,11 +201,11 @@ func (m *Memory) next(quiet time.Duration) (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	for _, i := range m.incidents {
-		if i.Live() && quiet > 0 {
+	for _, i := range m.living() {
+		if quiet > 0 {
 			sooner(i.Times.Active.Add(quiet))
 		}
-		if i.Live() && i.Told.Behind {
+		if i.Told.Behind {
 			sooner(i.Told.At.Add(updateEvery))
 		}
 	}

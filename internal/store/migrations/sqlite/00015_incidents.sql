@@ -20,6 +20,7 @@ CREATE TABLE incidents (
     doc          TEXT    NOT NULL  -- JSON: all of it
 ) STRICT;
 
+CREATE INDEX incidents_live ON incidents (workspace_id, id) WHERE status < 2;
 CREATE INDEX incidents_quiet ON incidents (active_at) WHERE status < 2;
 CREATE INDEX incidents_behind ON incidents (behind_since) WHERE behind_since > 0;
 CREATE INDEX incidents_resolved ON incidents (active_at) WHERE status = 2;
