@@ -100,6 +100,7 @@ func commands(env *Env) []*cobra.Command {
 		newBackup(env),
 		newRestore(env),
 		newDoctor(env),
+		newModel(env),
 		newTrigger(env),
 		newEvents(env),
 		newWebhooks(env),

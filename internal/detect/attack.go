@@ -22,6 +22,9 @@ type signal struct {
 	same                bool      // a further rule of a request that was counted
 	status              int
 	explanation         string
+	inspected           bool    // the record is a request that a rule or the learned score matched
+	score               float64 // the learned score of the request
+	learned             bool    // the rule is the learned score itself
 	path                string
 	record              []byte
 	behaviour           int // different paths of a scan
@@ -70,6 +73,9 @@ type attack struct {
 	users       int
 	sources     int
 	unknown     int
+	scored      bool    // a rule or the learned score matched a request of it
+	learned     bool    // the learned score did
+	score       float64 // the highest learned score of its requests
 
 	told         bool
 	toldCount    int
@@ -177,6 +183,7 @@ func (a *attack) add(at time.Time, s signal) {
 		}
 	}
 	a.behaviour = max(a.behaviour, s.behaviour)
+	a.scored, a.learned, a.score = a.scored || s.inspected, a.learned || s.learned, max(a.score, s.score)
 	if s.user != "" {
 		a.user = s.user
 	} else if s.users > 1 && a.names[login.SuccessAfterFailures] == nil {

@@ -339,7 +339,7 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	for i := range matches {
 		m := &matches[i]
 		b.fold(k, at, signal{
-			engine: "web", rule: strconv.Itoa(m.RuleID), title: m.Title, level: m.Level, name: name,
+			engine: "web", rule: m.ID(), title: m.Title, inspected: true, score: m.Score, learned: m.Learned(), level: m.Level, name: name,
 			rank: rank, technique: technique, techniques: m.Techniques, first: at, add: boolInt(i == 0), same: i > 0,
 			status: status, explanation: explainMatch(m, status), path: f[cybervault.FieldWebStem], record: rec.Raw,
 		})
@@ -369,6 +369,9 @@ var scanTitles = map[string]string{
 
 func explainMatch(m *web.Match, status int) string {
 	s := fmt.Sprintf("CRS rule %d (%s) matched %q in %s", m.RuleID, m.Title, m.Data, m.Where)
+	if m.Learned() {
+		s = fmt.Sprintf("the learned score of %s is %.3f, mostly for %s, in %q", m.Where, m.Score, m.Why, m.Data)
+	}
 	if m.Encoding != "" {
 		s += ", hidden in " + m.Encoding
 	}

@@ -235,7 +235,7 @@ func TestConfidenceFollowsTheEvidence(t *testing.T) {
 		t.Errorf("a stale link: %s", one[0].Data)
 	}
 	confidence := func(text ...string) float64 {
-		fs := feed(t, newEngine(t, detect.Config{}), wsA, "web", strings.NewReader(strings.Join(text, "\n")))
+		fs := feed(t, newEngine(t, detect.Config{MinConfidence: 0.01}), wsA, "web", strings.NewReader(strings.Join(text, "\n")))
 		if len(fs) != 1 {
 			t.Fatalf("%d events of %q", len(fs), text)
 		}
@@ -244,6 +244,9 @@ func TestConfidenceFollowsTheEvidence(t *testing.T) {
 	weak := confidence(line(0, "203.0.113.5", "/?q=1.e(", 200))
 	more := confidence(line(0, "203.0.113.5", sqli, 404), line(1, "203.0.113.5", sqli+"&x=1", 404))
 	most := confidence(line(0, "203.0.113.5", sqli, 500), line(1, "203.0.113.5", "/?q=%3Cscript%3Ealert(1)%3C/script%3E", 404), line(2, "203.0.113.5", "/?f=../../etc/passwd", 404))
+	if weak >= 0.5 {
+		t.Errorf("one rule that matched one word of a harmless value: %v", weak)
+	}
 	if !(weak < more && more < most && most < 1) {
 		t.Errorf("confidences %v, %v, %v", weak, more, most)
 	}

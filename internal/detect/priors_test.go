@@ -29,7 +29,7 @@ func TestDispositionsMoveConfidence(t *testing.T) {
 		higher bool
 	}{
 		{"true positives of the rule", cybervault.DispositionCounts{"942100": {TruePositives: 10}}, true},
-		{"false positives of the rule", cybervault.DispositionCounts{"942100": {FalsePositives: 10}}, false},
+		{"false positives of the rules", cybervault.DispositionCounts{"942100": {FalsePositives: 10}, "model.sqli": {FalsePositives: 10}}, false},
 		{"true positives of the vector", cybervault.DispositionCounts{"sql_injection": {TruePositives: 10}}, true},
 		{"false positives of the vector", cybervault.DispositionCounts{"sql_injection": {FalsePositives: 10}}, false},
 	} {
@@ -40,8 +40,8 @@ func TestDispositionsMoveConfidence(t *testing.T) {
 			t.Errorf("%s: moved another workspace to %v, from %v", c.name, got, plain)
 		}
 	}
-	if got := confidence(wsA, cybervault.DispositionCounts{"942100": {FalsePositives: 40}}); got >= 0.5 {
-		t.Errorf("a rule that was wrong 40 times still publishes at %v", got)
+	if got := confidence(wsA, cybervault.DispositionCounts{"942100": {FalsePositives: 99}, "model.sqli": {FalsePositives: 99}}); got >= 0.5 {
+		t.Errorf("rules that were wrong 99 times still publish at %v", got)
 	}
 	if got := confidence(wsA, cybervault.DispositionCounts{"xss": {FalsePositives: 40}, "941100": {FalsePositives: 40}}); got != plain {
 		t.Errorf("what others were wrong about moved it to %v", got)

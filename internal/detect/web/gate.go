@@ -88,7 +88,7 @@ func (in *Inspector) lineClean(method, version, host, target string, referer, fi
 	}
 	// The screen has no view of what rules say of the absence of something: that
 	// is settled by asking about the same request for the plainest path.
-	if target != "/" && in.screens.line(method, target, version, host) && in.lineClean(method, version, host, "/", referer, false) {
+	if target != "/" && in.screens.line(method, target, version, host) && in.harmless(&Request{Target: target}) && in.lineClean(method, version, host, "/", referer, false) {
 		in.parts.put(key, clean)
 		return true
 	}
@@ -115,13 +115,21 @@ func (in *Inspector) remember(key string, matches []Match) bool {
 	return v == clean
 }
 
+// harmless reports whether the learned score has nothing to say of a part that no
+// rule can match, and whether nothing is encoded in it that a rule could.
+func (in *Inspector) harmless(part *Request) bool {
+	vs := values(part)
+	found, _ := in.score(vs)
+	return len(found) == 0 && len(views(vs)) == 0
+}
+
 // headerClean judges one header.
 func (in *Inspector) headerClean(name, value string) bool {
 	key := "header\x00" + name + "\x00" + value
 	if known, ok := in.parts.get(key); ok {
 		return known == clean
 	}
-	if value != neutralValue && in.screens.header(name, value) && in.headerClean(name, neutralValue) {
+	if value != neutralValue && in.screens.header(name, value) && in.harmless(&Request{Headers: [][2]string{{name, value}}}) && in.headerClean(name, neutralValue) {
 		in.parts.put(key, clean)
 		return true
 	}

@@ -1,6 +1,6 @@
 // Package web finds attacks in HTTP requests: with the OWASP Core Rule Set on
-// Coraza, in process and for detection only, and by watching who asks for what
-// only a scanner asks for.
+// Coraza, in process and for detection only, with the learned score of the
+// model, and by watching who asks for what only a scanner asks for.
 //
 // It stands within the detect stage: a request goes in, the rules it matched
 // come out. It never decides what is worth an event, folds nothing, blocks
@@ -9,6 +9,7 @@ package web
 
 import (
 	"fmt"
+	"net/url"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/corazawaf/coraza/v3/types"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect/model"
 )
 
 // Request is what the rules look at. Headers are in the order sent and include
@@ -41,6 +43,8 @@ type Match struct {
 	Where      string   // the part of the request, such as "ARGS:id"
 	Data       string   // what matched there, shortened
 	Encoding   string   // "" or the encoding the attack was hidden in beyond what CRS undoes
+	Why        string   // of the learned score: what spoke for it, in words
+	Score      float64  // the learned score of the request's most suspicious value; 0 where none is worth one
 }
 
 // Config says how to inspect. The zero value is right for most sites.
@@ -54,6 +58,7 @@ type Config struct {
 // processor time and 30 MB. Safe for concurrent use.
 type Inspector struct {
 	waf      coraza.WAF
+	model    *model.Model
 	gate     bool
 	paranoia int
 	parts    *cache[verdict] // on parts of requests, each on its own
@@ -153,8 +158,12 @@ func New(cfg Config) (*Inspector, error) {
 			return nil, fmt.Errorf("read the OWASP Core Rule Set: %w", err)
 		}
 	}
+	weights, err := model.Default()
+	if err != nil {
+		return nil, err
+	}
 	return &Inspector{
-		screens: sc, waf: waf, gate: !cfg.NoGate, paranoia: cfg.Paranoia,
+		screens: sc, waf: waf, model: weights, gate: !cfg.NoGate, paranoia: cfg.Paranoia,
 		parts: newCache[verdict](cfg.CacheBytes / 2), requests: newCache[[]Match](cfg.CacheBytes / 2),
 	}, nil
 }
@@ -164,7 +173,6 @@ func New(cfg Config) (*Inspector, error) {
 // request alone. The slice must not be changed.
 func (in *Inspector) Inspect(r *Request) []Match {
 	in.inspects.Add(1)
-	r = bounded(r)
 	if !in.gate {
 		return in.inspect(r)
 	}
@@ -186,20 +194,25 @@ func (in *Inspector) Counts() (inspected, asked int64) {
 	return in.inspects.Load(), in.asked.Load()
 }
 
-// inspect asks about the request as it is, and about what its parameters hold
-// in encodings that CRS does not undo.
+// inspect asks about the request as it is, and about what its values hold in
+// encodings that CRS does not undo; then the model about each value. That a value
+// is judged by itself is what lets the gate remember parts.
 func (in *Inspector) inspect(r *Request) []Match {
-	matches := in.ask(r)
-	for _, v := range hidden(r) {
-		for _, m := range in.ask(&Request{Method: "GET", Target: "/?" + v.name + "=" + escapeAll(v.value), Headers: neutralHeaders}) {
+	matches := in.ask(bounded(r))
+	vs := values(r)
+	for _, v := range views(vs) {
+		for _, m := range in.ask(&Request{Method: "GET", Target: "/?v=" + url.QueryEscape(v.text), Headers: neutralHeaders}) {
 			m.Encoding, m.Where = v.encoding, v.where
 			matches = append(matches, m)
 		}
 	}
+	found, score := in.score(vs)
+	matches = append(matches, found...)
 	sort.SliceStable(matches, func(i, j int) bool { return matches[i].RuleID < matches[j].RuleID })
 	out := matches[:0]
 	for _, m := range matches {
 		if len(out) == 0 || out[len(out)-1].RuleID != m.RuleID {
+			m.Score = score
 			out = append(out, m)
 		}
 	}

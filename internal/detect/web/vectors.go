@@ -1,5 +1,7 @@
 package web
 
+import "github.com/cybervault/cybervault/internal/detect/model"
+
 // vector is a family of rules: what an event calls the attack, and which
 // technique of MITRE ATT&CK it is.
 type vector struct {
@@ -47,6 +49,9 @@ var specific = map[int]bool{934110: true, 934120: true, 934190: true, 944100: tr
 var scanVector = vector{"reconnaissance", []string{"T1595.003"}, 30}
 
 func vectorOf(rule int) (vector, bool) {
+	if l, ok := learned[model.Class(rule-learnedRule)]; ok && rule > learnedRule {
+		return l.vector, true
+	}
 	if v, ok := ruleVectors[rule]; ok {
 		return v, true
 	}

@@ -12,6 +12,7 @@ import (
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/detect/decode"
 )
 
 // Loading the rule set takes a tenth of a second; tests share two inspectors.
@@ -376,10 +377,10 @@ func FuzzTransformAndReveal(f *testing.F) {
 				t.Errorf("%s grew %q", name, a)
 			}
 		}
-		text, encodings := reveal(b)
-		if encodings == "" && text != b {
+		text, encodings := decode.Reveal(b)
+		if len(encodings) == 0 && text != b {
 			t.Errorf("%q became %q", b, text)
 		}
-		_ = hidden(get("/?" + a + "=" + b))
+		_ = views(values(get("/?" + a + "=" + b)))
 	})
 }
