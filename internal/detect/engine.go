@@ -61,7 +61,9 @@ type Engine struct {
 	attacks *attacks
 	records int64
 
-	sigma atomic.Pointer[sigma.Engine] // nil: no rules
+	sigmaMu    sync.RWMutex      // held by batches while they judge, so that rules and correlations fit
+	sigma      *sigma.Engine     // nil: no rules
+	correlator *sigma.Correlator // its windows are guarded by mu
 }
 
 // New returns an engine that has seen nothing. The error has code CodeInvalid
@@ -86,7 +88,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence)}
-	e.sigma.Store(cfg.Rules)
+	e.SetRules(cfg.Rules)
 	return e, nil
 }
 
@@ -208,6 +210,8 @@ func (b *Batch) judge(ctx context.Context) error {
 	}
 	b.matches = append(b.matches[:0], make([][]web.Match, len(b.wait))...)
 	b.hits = append(b.hits[:0], make([][]sigma.Hit, len(b.wait))...)
+	b.e.sigmaMu.RLock()
+	defer b.e.sigmaMu.RUnlock()
 	if err := b.inspect(ctx); err != nil {
 		return err
 	}
@@ -247,7 +251,7 @@ func (b *Batch) inspect(ctx context.Context) error {
 			break
 		}
 	}
-	rules := b.e.sigma.Load()
+	rules := b.e.sigma
 	if requests == nil && rules == nil {
 		return ctx.Err()
 	}

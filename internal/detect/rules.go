@@ -12,8 +12,21 @@ import (
 )
 
 // SetRules replaces the Sigma rules. Records that are judged from now on are judged
-// by the new ones; nil turns Sigma off.
-func (e *Engine) SetRules(rules *sigma.Engine) { e.sigma.Store(rules) }
+// by the new ones; nil turns Sigma off. What correlations remember stays, of those
+// that are the same in both.
+func (e *Engine) SetRules(rules *sigma.Engine) {
+	e.sigmaMu.Lock()
+	defer e.sigmaMu.Unlock()
+	switch {
+	case rules == nil:
+		e.correlator = nil
+	case e.correlator == nil:
+		e.correlator = rules.NewCorrelator()
+	default:
+		e.correlator = rules.Continue(e.correlator)
+	}
+	e.sigma = rules
+}
 
 // sigmaRanks says which of several rules names an attack, the most severe, and where
 // it stands beside the rule set of the web: that knows its vectors better.
@@ -34,18 +47,51 @@ func (b *Batch) sigma(rec *cybervault.Record, at time.Time, hits []sigma.Hit, to
 	}
 	for i := range hits {
 		h := &hits[i]
-		s := signal{
-			engine: "sigma", rule: h.ID, title: h.Title, level: h.Severity, name: sigmaVector(h.RuleInfo), rank: sigmaRanks[h.Severity],
-			techniques: h.Techniques, first: at, add: boolInt(i == 0 && !told), same: i > 0 || told,
-			explanation: h.Explanation(), user: rec.User, record: rec.Raw,
+		if h.Silent {
+			continue // only what refers to it counts
 		}
-		if s.techniques == nil {
-			s.techniques = []string{}
-		} else {
-			s.technique = s.techniques[0]
+		s := sigmaSignal(h.RuleInfo, rec)
+		s.first, s.add, s.same, s.explanation = at, boolInt(!told), told, h.Explanation()
+		b.fold(k, at, s)
+		told = true
+	}
+	if len(hits) == 0 || b.e.correlator == nil {
+		return
+	}
+	for _, c := range b.e.correlator.Add(hits, rec, at, b.ws.String()) {
+		k := k
+		if !groupedBy(c.Group, k.source) {
+			k.source = "" // the records are of many
 		}
+		s := sigmaSignal(c.RuleInfo, rec)
+		s.first, s.add, s.ruleAdd, s.explanation, s.quiet = c.First, c.Count, c.Count, c.Explanation(), c.Correlation.Timespan
 		b.fold(k, at, s)
 	}
+}
+
+// sigmaSignal is what a rule or correlation says, whatever the record.
+func sigmaSignal(r *sigma.RuleInfo, rec *cybervault.Record) signal {
+	s := signal{
+		engine: "sigma", rule: r.ID, title: r.Title, level: r.Severity, name: sigmaVector(r), rank: sigmaRanks[r.Severity],
+		techniques: r.Techniques, user: rec.User, record: rec.Raw,
+	}
+	if s.techniques == nil {
+		s.techniques = []string{}
+	} else {
+		s.technique = s.techniques[0]
+	}
+	return s
+}
+
+// groupedBy reports whether the records of a group have an address in common; those
+// of a correlation without groups are taken to be the record's.
+func groupedBy(group []sigma.GroupValue, source string) bool {
+	for _, g := range group {
+		if g.Value == source {
+			return true
+		}
+	}
+	return len(group) == 0
 }
 
 // sigmaVector names an attack by the tactic that a rule is about, the first that it
@@ -72,14 +118,12 @@ type RuleSource struct {
 	FS   fs.FS
 }
 
-// LoadRules reads and compiles the rules of all sources. Of rules with one id, the
-// one of the later source counts, so that an operator's file replaces a shipped one.
-// What cannot be used is left out and told of; the error says that a source could
-// not be read at all.
+// LoadRules reads and compiles the rules, correlations and filters of all sources.
+// Of documents with one id, the one of the later source counts, so that an
+// operator's file replaces a shipped one. What cannot be used is left out and told
+// of; the error says that a source could not be read at all.
 func LoadRules(sources ...RuleSource) (*sigma.Engine, []*sigma.LoadError, error) {
-	var all []*sigma.Rule
-	var wrong []*sigma.LoadError
-	place := map[string]int{}
+	var all sigma.Collection
 	for _, source := range sources {
 		c, err := sigma.ParseFS(source.FS, ".")
 		if err != nil {
@@ -87,18 +131,31 @@ func LoadRules(sources ...RuleSource) (*sigma.Engine, []*sigma.LoadError, error)
 		}
 		for _, e := range c.Errors {
 			e.Pos.File = path.Join(source.Name, e.Pos.File)
-			wrong = append(wrong, e)
+			all.Errors = append(all.Errors, e)
 		}
-		for _, r := range c.Rules {
-			r.Pos.File = path.Join(source.Name, r.Pos.File)
-			if i, known := place[r.ID]; known && r.ID != "" {
-				all[i] = r
-				continue
-			}
-			place[r.ID] = len(all)
-			all = append(all, r)
-		}
+		all.Rules = later(all.Rules, c.Rules, source.Name, func(r *sigma.Rule) *sigma.Meta { return &r.Meta })
+		all.Correlations = later(all.Correlations, c.Correlations, source.Name, func(r *sigma.Correlation) *sigma.Meta { return &r.Meta })
+		all.Filters = later(all.Filters, c.Filters, source.Name, func(r *sigma.Filter) *sigma.Meta { return &r.Meta })
 	}
-	engine, errs := sigma.Compile(all, sigma.Options{})
-	return engine, append(wrong, errs...), nil
+	engine, errs := sigma.CompileAll(&all, sigma.Options{})
+	return engine, append(all.Errors, errs...), nil
+}
+
+// later adds documents to those of earlier sources, in place of those with the same id.
+func later[T any](all, more []T, source string, meta func(T) *sigma.Meta) []T {
+	place := make(map[string]int, len(all))
+	for i, r := range all {
+		place[meta(r).ID] = i
+	}
+	for _, r := range more {
+		m := meta(r)
+		m.Pos.File = path.Join(source, m.Pos.File)
+		if i, known := place[m.ID]; known && m.ID != "" {
+			all[i] = r
+			continue
+		}
+		place[m.ID] = len(all)
+		all = append(all, r)
+	}
+	return all
 }

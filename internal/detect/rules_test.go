@@ -1,6 +1,7 @@
 package detect_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -103,5 +104,75 @@ func TestALowRule(t *testing.T) {
 	}
 	if fs, err := b.End(t.Context()); err != nil || len(fs) > 0 {
 		t.Errorf("%d findings, %v", len(fs), err)
+	}
+}
+
+const correlationFile = `
+title: Logged In As Another
+id: 00000000-0000-4000-8000-000000000003
+name: switched
+tags: [attack.privilege-escalation, attack.t1078]
+logsource: {product: linux, service: app}
+detection:
+  selection: {message|startswith: 'switched'}
+  condition: selection
+level: low
+---
+title: Many Switched
+id: 00000000-0000-4000-8000-000000000004
+tags: [attack.privilege-escalation, attack.t1078]
+correlation:
+  type: event_count
+  rules: [switched]
+  group-by: [GROUP]
+  timespan: 10m
+  condition: {gte: 5}
+level: high
+`
+
+// A correlation is an event once it holds, over a restart too; the rule that it is
+// made of is none.
+func TestCorrelations(t *testing.T) {
+	t.Parallel()
+	for group, source := range map[string]string{"src_ip": "203.0.113.9", "user": "null"} {
+		engine, wrong, err := detect.LoadRules(detect.RuleSource{FS: fstest.MapFS{"c.yml": &fstest.MapFile{Data: []byte(strings.ReplaceAll(correlationFile, "GROUP", group))}}})
+		if err != nil || len(wrong) > 0 {
+			t.Fatal(wrong, err)
+		}
+		e := newEngine(t, detect.Config{Rules: engine})
+		all := signIns(9, time.Minute, func(int) *cybervault.Record {
+			return &cybervault.Record{Product: "linux", Service: "app", Host: "gate", SourceIP: "203.0.113.9", User: "ann",
+				Fields: map[string]string{"message": "switched to root", "src_ip": "203.0.113.9", "user": "ann"}}
+		})
+		var fs []cybervault.Finding
+		for i, r := range all {
+			b := e.Begin(wsA)
+			if err := b.Add(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			more, err := b.End(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i < 4 && len(more) > 0 {
+				t.Errorf("%s: found after %d records: %s", group, i+1, more[0].Data)
+			}
+			fs = append(fs, more...)
+			var saved bytes.Buffer
+			if err := e.Save(&saved); err != nil {
+				t.Fatal(err)
+			}
+			e = newEngine(t, detect.Config{Rules: engine})
+			if err := e.Load(&saved); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(fs) != 1 {
+			t.Fatalf("%s: %d findings", group, len(fs))
+		}
+		ev := decode(t, fs[0])
+		if ev.Vector != "privilege_escalation" || ev.Severity != "high" || ev.Count != 5 || len(ev.Detections) != 1 || ev.Detections[0].RuleID != "00000000-0000-4000-8000-000000000004" || str(ev.SourceIP) != source {
+			t.Errorf("%s: %s", group, fs[0].Data)
+		}
 	}
 }

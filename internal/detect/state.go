@@ -10,6 +10,7 @@ import (
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect/login"
+	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/detect/web"
 )
 
@@ -25,6 +26,7 @@ type engineState struct {
 	Attacks []keptAttack // the longest untouched first
 	Scans   []web.KeptProbes
 	Logins  []byte
+	Groups  []byte // of correlations
 }
 
 type keptAttack struct {
@@ -56,20 +58,25 @@ type keptNaming struct {
 	Level       cybervault.Severity
 }
 
-// Save writes down what the engine remembers of attacks, scans and logins, so that
+// Save writes down what the engine remembers of attacks, scans, logins and correlations, so that
 // another engine can go on from there. Batches wait while it is copied, not while
 // it is written.
 func (e *Engine) Save(w io.Writer) error {
 	s := engineState{Version: stateVersion}
-	var logins, rest bytes.Buffer
+	var logins, groups, rest bytes.Buffer
+	e.sigmaMu.RLock()
+	defer e.sigmaMu.RUnlock()
 	e.mu.Lock()
 	s.Records, s.Evicted, s.Scans = e.records, e.attacks.evicted, e.scans.Keep()
 	for el := e.attacks.recent.Back(); el != nil; el = el.Prev() {
 		s.Attacks = append(s.Attacks, el.Value.(*attack).keep())
 	}
 	err := e.logins.Save(&logins)
+	if err == nil && e.correlator != nil {
+		err = e.correlator.Save(&groups)
+	}
 	if err == nil {
-		s.Logins = logins.Bytes()
+		s.Logins, s.Groups = logins.Bytes(), groups.Bytes()
 		err = gob.NewEncoder(&rest).Encode(s)
 	}
 	e.mu.Unlock()
@@ -94,8 +101,19 @@ func (e *Engine) Load(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	e.sigmaMu.Lock()
+	defer e.sigmaMu.Unlock()
+	var groups *sigma.Correlator
+	if e.sigma != nil && len(s.Groups) > 0 {
+		if groups, err = e.sigma.LoadCorrelator(bytes.NewReader(s.Groups)); err != nil {
+			return err
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if groups != nil {
+		e.correlator = groups
+	}
 	e.records, e.attacks.evicted, e.logins, e.scans = s.Records, s.Evicted, logins, web.RestoreScans(s.Scans)
 	for _, k := range s.Attacks[max(0, len(s.Attacks)-maxAttacks):] {
 		a := k.restore()
