@@ -113,6 +113,7 @@ type (
 	authKind      struct{}
 	incidentKind  struct{}
 	alertKind     struct{}
+	exceptionKind struct{}
 )
 
 func (eventKind) Prefix() string     { return "wh_" }
@@ -125,6 +126,7 @@ func (threatKind) Prefix() string    { return "thr_" }
 func (authKind) Prefix() string      { return "auth_" }
 func (incidentKind) Prefix() string  { return "inc_" }
 func (alertKind) Prefix() string     { return "alr_" }
+func (exceptionKind) Prefix() string { return "exc_" }
 
 // The ids of the product.
 type (
@@ -138,6 +140,7 @@ type (
 	AuthID      = ID[authKind]
 	IncidentID  = ID[incidentKind]
 	AlertID     = ID[alertKind]
+	ExceptionID = ID[exceptionKind]
 )
 
 // AnyID is one of the id types above, for the generic functions below.

@@ -78,6 +78,8 @@ type fakes struct {
 	asked          [2]int64 // the sequence numbers
 	incidents      cybervault.IncidentQuery
 	incidentChange cybervault.IncidentChange
+	exception      cybervault.Exception
+	ruleSet        string
 	revoked        atomic.Bool
 	backups        int
 	broken         bool
@@ -390,7 +392,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Audit: f, Keys: f, Backups: f, Doctor: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Controls: f, Audit: f, Keys: f, Backups: f, Doctor: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

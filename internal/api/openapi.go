@@ -69,6 +69,7 @@ func tags() []schema {
 		{"name": tagDeliveries, "description": "What became of each event at each webhook."},
 		{"name": tagTelemetry, "description": "Raw records for the threat engine."},
 		{"name": tagIncidents, "description": "What belongs together of what the threat engine found, and its life."},
+		{"name": tagDetection, "description": "The rules of the threat engine, and what it is to leave out."},
 		{"name": tagAudit, "description": "Proofs that what the delivery log says was not changed afterwards."},
 		{"name": tagKeys, "description": "Credentials of programs."},
 		{"name": tagUpkeep, "description": "For whoever keeps the server."},

@@ -50,6 +50,7 @@ const (
 	tagDeliveries = "Deliveries"
 	tagTelemetry  = "Telemetry"
 	tagIncidents  = "Incidents"
+	tagDetection  = "Detection"
 	tagAudit      = "Audit log"
 	tagKeys       = "API keys"
 	tagUpkeep     = "Upkeep"
@@ -109,6 +110,13 @@ func routes() []route {
 		{method: get, pattern: "/v1/incidents/{id}", scope: read, handle: (*server).getIncident, about: aboutGetIncident},
 		{method: patch, pattern: "/v1/incidents/{id}", scope: admin, handle: (*server).updateIncident, about: aboutUpdateIncident},
 		{method: post, pattern: "/v1/incidents/{id}/merge", scope: admin, handle: (*server).mergeIncident, about: aboutMergeIncident},
+
+		{method: get, pattern: "/v1/rules", scope: read, handle: (*server).listRules, about: aboutListRules},
+		{method: patch, pattern: "/v1/rules/{id}", scope: admin, handle: (*server).updateRule, about: aboutUpdateRule},
+		{method: get, pattern: "/v1/exceptions", scope: read, handle: (*server).listExceptions, about: aboutListExceptions},
+		{method: post, pattern: "/v1/exceptions", scope: admin, handle: (*server).createException, about: aboutCreateException},
+		{method: post, pattern: "/v1/exceptions/preview", scope: read, handle: (*server).previewException, about: aboutPreviewException},
+		{method: del, pattern: "/v1/exceptions/{id}", scope: admin, handle: (*server).deleteException, about: aboutDeleteException},
 
 		{method: get, pattern: "/v1/audit/key", scope: read, handle: (*server).auditKey, about: aboutAuditKey},
 		{method: get, pattern: "/v1/audit/checkpoint", scope: read, handle: (*server).auditCheckpoint, about: aboutAuditCheckpoint},

@@ -25,6 +25,9 @@ func bodies() map[string]string {
 		"POST /v1/telemetry":            "line one\nline two\n?\n",
 		"PATCH /v1/incidents/{id}":      `{"status":"acknowledged","note":"ours to look at","revision":3}`,
 		"POST /v1/incidents/{id}/merge": `{"merge_into":"` + id[cybervault.IncidentID](72).String() + `"}`,
+		"PATCH /v1/rules/{id}":          `{"enabled":false,"reason":"too loud here"}`,
+		"POST /v1/exceptions":           `{"rule":"reconnaissance","where":{"source_ip|cidr":"198.51.100.0/24"},"reason":"our own scanner"}`,
+		"POST /v1/exceptions/preview":   `{"rule":"*","where":{"user":["ann","bob"]},"reason":"a test","until":"2027-06-30T00:00:00Z"}`,
 		"POST /v1/logs":                 `{"resourceLogs":[]}`,
 		"POST /v1/keys":                 `{"name":"exporter","scopes":["read"]}`,
 	}
@@ -35,7 +38,7 @@ func callOf(rt api.Route) request {
 	path := strings.NewReplacer("{type}", cybervault.EventThreatDetected, "{path}", "0/000").Replace(rt.Pattern)
 	for prefix, id := range map[string]string{
 		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
-		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(), "/v1/incidents": incident1.String(),
+		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(), "/v1/incidents": incident1.String(), "/v1/rules": "942100", "/v1/exceptions": exception1.String(),
 	} {
 		if strings.HasPrefix(path, prefix) {
 			path = strings.ReplaceAll(path, "{id}", id)
@@ -59,6 +62,7 @@ func TestEveryCallExists(t *testing.T) {
 		POST/v1/telemetry:telemetry:write POST/v1/logs:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin GET/v1/doctor:admin
 		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
+		GET/v1/rules:read PATCH/v1/rules/{id}:admin GET/v1/exceptions:read POST/v1/exceptions:admin POST/v1/exceptions/preview:read DELETE/v1/exceptions/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
 	var got []string
 	for _, rt := range api.Routes() {

@@ -32,6 +32,7 @@ type Config struct {
 	Catalogue Catalogue
 	Telemetry Telemetry
 	Incidents Incidents
+	Controls  Controls
 	Audit     Audit
 	Keys      Keys
 	Backups   Backups

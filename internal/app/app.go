@@ -70,6 +70,7 @@ type App struct {
 	pipeline    *pipeline
 	incidents   *incidents
 	engineState *engineState
+	controls    *controls
 	geo         *geo.DB // nil without a GeoIP database
 	streams     []source
 	syslog      *listen.Server // nil: nobody sends any
@@ -157,6 +158,10 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	if err := a.openEngine(metrics); err != nil {
 		return nil, err
 	}
+	a.controls.newID = func() cybervault.ExceptionID { return cybervault.NewID[cybervault.ExceptionID](ids) }
+	if err := a.controls.follow(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.openStreams(metrics); err != nil {
 		return nil, err
 	}
@@ -207,7 +212,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Incidents: a.incidents, Audit: a.audit,
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Controls: a.controls, Incidents: a.incidents, Audit: a.audit,
 		Keys: a.access, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
@@ -281,6 +286,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		wg.Go(func() { a.audit.Run(sweeping) })
 		wg.Go(func() { a.engineState.run(sweeping) })
+		wg.Go(func() { a.controls.run(sweeping) })
 		wg.Wait()
 	}()
 	stopStreams := a.runStreams(ctx)

@@ -34,6 +34,7 @@ func (a *App) openEngine(metrics *observe.Metrics) (err error) {
 	if a.pipeline, err = newPipeline(config, metrics); err != nil {
 		return err
 	}
+	a.controls = &controls{store: a.store, engine: a.pipeline.engine, rules: config.Rules, workspace: a.workspace, now: a.store.Now, log: a.log}
 	a.engineState = keepEngineState(a.pipeline.engine, a.cfg.DataDir, a.log)
 	return nil
 }

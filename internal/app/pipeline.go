@@ -55,7 +55,7 @@ func newPipeline(config detect.Config, metrics *observe.Metrics) (*pipeline, err
 	metrics.FollowEngine(func() observe.EngineStats {
 		s := engine.Stats()
 		return observe.EngineStats{OpenAttacks: s.OpenAttacks, WatchedSources: s.WatchedSources,
-			Evicted: s.EvictedAttacks + s.EvictedSources, LateRecords: s.LateRecords, Failed: s.Failed}
+			Evicted: s.EvictedAttacks + s.EvictedSources, LateRecords: s.LateRecords, Hidden: s.Hidden, Failed: s.Failed}
 	})
 	return &pipeline{engine: engine, metrics: metrics, unpublished: map[cybervault.WorkspaceID][]cybervault.Finding{}}, nil
 }

@@ -106,6 +106,7 @@ func commands(env *Env) []*cobra.Command {
 		newWebhooks(env),
 		newDeliveries(env),
 		newIncidents(env),
+		newExceptions(env),
 		newAudit(env),
 		newKeys(env),
 		newListen(env),

@@ -59,6 +59,8 @@ type answer struct {
 	body   string
 }
 
+const anException = `{"id":"exc_1","rule":"reconnaissance","where":{"source_ip|cidr":["198.51.100.0/24"],"user":["ann","bob"]},"reason":"scanner","created_at":"2026-01-30T08:00:00Z","until":"2027-06-30T00:00:00Z","ended":false}`
+
 func newFakeServer(t *testing.T, answers map[string][]answer) *fakeServer {
 	t.Helper()
 	f := &fakeServer{answers: answers}
@@ -217,6 +219,12 @@ func TestCommandsThatSpeakToAServer(t *testing.T) {
 		"keys":        {args: "keys", answers: map[string][]answer{"GET /v1/keys": {{200, page("", aKey)}}}},
 		"keys_create": {args: "keys create ci --scopes events:write,read", answers: map[string][]answer{"POST /v1/keys": {{201, strings.TrimSuffix(aKey, "}") + `,"key":"cvk_abcdefgh"}`}}}},
 		"keys_revoke": {args: "keys revoke key_1", answers: map[string][]answer{"DELETE /v1/keys/key_1": {{204, ""}}}},
+
+		"exceptions":         {args: "exceptions", answers: map[string][]answer{"GET /v1/exceptions": {{200, page("", anException)}}}},
+		"exceptions_add":     {args: "exceptions add reconnaissance --where source_ip|cidr=198.51.100.0/24 --where user=ann --where user=bob --reason scanner --until 2027-06-30T00:00:00Z", answers: map[string][]answer{"POST /v1/exceptions": {{201, anException}}}},
+		"exceptions_preview": {args: "exceptions add reconnaissance --reason scanner --would-hide", answers: map[string][]answer{"POST /v1/exceptions/preview": {{200, `{"looked":12,"hidden":1,"partly":0,"findings":[{"event_id":"wh_1","event":"threat.detected","timestamp":"2026-01-30T08:00:00Z","rules":["scan.sensitive_paths"],"whole":true}]}`}}}},
+		"exceptions_remove":  {args: "exceptions remove exc_1", answers: map[string][]answer{"DELETE /v1/exceptions/exc_1": {{204, ""}}}},
+		"exceptions_wrong":   {args: "exceptions add reconnaissance --where user --reason scanner"},
 
 		"unavailable":      {args: "events", answers: map[string][]answer{"GET /v1/events": {{500, `{"status":500,"title":"Internal Server Error","detail":"something went wrong","code":"internal","request_id":"R1"}`}}}},
 		"not_a_cybervault": {args: "events get ../keys", answers: nil},

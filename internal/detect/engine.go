@@ -60,6 +60,9 @@ type Engine struct {
 	logins  *login.Tracker
 	attacks *attacks
 	records int64
+	hidden  int64
+
+	controls map[cybervault.WorkspaceID]*controls
 
 	sigmaMu    sync.RWMutex      // held by batches while they judge, so that rules and correlations fit
 	sigma      *sigma.Engine     // nil: no rules
@@ -87,7 +90,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence)}
+	e := &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence), controls: map[cybervault.WorkspaceID]*controls{}}
 	e.SetRules(cfg.Rules)
 	return e, nil
 }
@@ -102,6 +105,7 @@ type Stats struct {
 	WatchedSources int   // addresses and accounts in the windows of logins and scans
 	EvictedSources int64 // forgotten for want of room
 	LateRecords    int64 // too old for their window to count
+	Hidden         int64 // detections left out because a rule is off or excepted
 	Failed         int64 // records that rules failed on, which count as harmless
 }
 
@@ -115,7 +119,7 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	watched, evicted, late := e.logins.Size()
 	scanning, forgotten := e.scans.Size()
-	s.Records, s.LateRecords = e.records, late
+	s.Records, s.LateRecords, s.Hidden = e.records, late, e.hidden
 	s.WatchedSources, s.EvictedSources = watched+scanning, evicted+forgotten
 	s.OpenAttacks, s.EvictedAttacks = len(e.attacks.byKey), e.attacks.evicted
 	return s
@@ -339,6 +343,8 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 	status, _ := strconv.Atoi(f[cybervault.FieldWebStatus])
 	source := f[cybervault.FieldClientIP]
 	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: source, target: target(cmp.Or(f[cybervault.FieldWebHost], rec.Host), rec)}
+	v := b.veil(rec)
+	matches = v.visible(matches)
 	name, rank, technique := web.Verdict(matches)
 	for i := range matches {
 		m := &matches[i]
@@ -356,7 +362,7 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 		path = f[cybervault.FieldWebURI] // no HTTP request
 	}
 	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: path, Status: status, Told: len(matches) > 0, Time: at})
-	if scan == nil {
+	if scan == nil || v.hides(scan.Rule, scan.Vector) {
 		return
 	}
 	b.fold(k, at, signal{
@@ -434,6 +440,9 @@ func (b *Batch) login(rec *cybervault.Record, at time.Time) {
 // conclude folds a login pattern.
 func (b *Batch) conclude(rec *cybervault.Record, at time.Time, asset string, c login.Conclusion) {
 	p := patterns[c.Pattern]
+	if v := b.veil(rec); v.hides(c.Pattern, p.name) {
+		return
+	}
 	k := attackKey{ws: b.ws, kind: p.event, source: c.Address, target: asset}
 	if c.Pattern == login.DistributedGuessing {
 		k.user, k.crowd = c.User+c.Network, true

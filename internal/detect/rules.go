@@ -1,9 +1,11 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,11 +42,16 @@ func (b *Batch) sigma(rec *cybervault.Record, at time.Time, hits []sigma.Hit, to
 	k := attackKey{ws: b.ws, kind: cybervault.EventThreatDetected, source: rec.SourceIP, target: target(rec.Host, rec)}
 	if rec.Category == "webserver" {
 		// As for the rule set, so that both speak of one attack.
-		k.source, k.target = rec.Fields[cybervault.FieldClientIP], target(rec.Fields[cybervault.FieldWebHost], rec)
+		k.source, k.target = rec.Fields[cybervault.FieldClientIP], target(cmp.Or(rec.Fields[cybervault.FieldWebHost], rec.Host), rec)
 	}
 	if k.source == "" && k.target == "" {
 		k.user = rec.User
 	}
+	if len(hits) == 0 {
+		return
+	}
+	v := b.veil(rec)
+	hits = slices.DeleteFunc(hits, func(h sigma.Hit) bool { return v.hides(h.ID, sigmaVector(h.RuleInfo)) })
 	for i := range hits {
 		h := &hits[i]
 		if h.Silent {
@@ -59,6 +66,9 @@ func (b *Batch) sigma(rec *cybervault.Record, at time.Time, hits []sigma.Hit, to
 		return
 	}
 	for _, c := range b.e.correlator.Add(hits, rec, at, b.ws.String()) {
+		if v.hides(c.ID, sigmaVector(c.RuleInfo)) {
+			continue
+		}
 		k := k
 		if !groupedBy(c.Group, k.source) {
 			k.source = "" // the records are of many

@@ -93,7 +93,8 @@ type EngineStats struct {
 	WatchedSources int   // addresses and accounts in the windows
 	Evicted        int64 // attacks and sources forgotten for want of room
 	LateRecords    int64 // too old for their window to count
-	Failed         int64 // requests that the rule set failed on
+	Hidden         int64 // detections left out because a rule is off or excepted
+	Failed         int64 // records that rules failed on
 }
 
 // FollowEngine adds the gauges of the threat engine.
@@ -108,6 +109,7 @@ func (m *Metrics) FollowEngine(stats func() EngineStats) {
 	gauge("cybervault_engine_watched_sources", "Addresses and accounts that the threat engine watches.", func(s EngineStats) float64 { return float64(s.WatchedSources) })
 	counter("cybervault_engine_evicted_total", "Attacks and sources forgotten for want of room.", func(s EngineStats) float64 { return float64(s.Evicted) })
 	counter("cybervault_engine_late_records_total", "Records that came too late to count.", func(s EngineStats) float64 { return float64(s.LateRecords) })
+	counter("cybervault_detections_hidden_total", "Detections left out because people turned a rule off or made an exception.", func(s EngineStats) float64 { return float64(s.Hidden) })
 	counter("cybervault_engine_failed_total", "Requests that the rule set failed on, which count as harmless.", func(s EngineStats) float64 { return float64(s.Failed) })
 }
 

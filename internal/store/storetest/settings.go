@@ -25,6 +25,7 @@ func settingsCases() map[string]func(*fixture) {
 		"webhooks/the wrong key":             wrongKey,
 		"webhooks/health":                    webhookHealth,
 		"event types":                        eventTypes,
+		"detection controls":                 controls,
 		"a past that is made up":             seeded,
 		"keys/every field":                   keyFields,
 		"keys/revoked":                       keyRevoked,
