@@ -33,7 +33,7 @@ type keeper struct {
 }
 
 func newKeeper() *keeper {
-	return &keeper{rng: rand.New(rand.NewPCG(3, 5)), kept: map[string]cybervault.PublishRequest{}} //nolint:gosec // the same each time
+	return &keeper{rng: rand.New(rand.NewPCG(3, 5)), kept: map[string]cybervault.PublishRequest{}}
 }
 
 func (k *keeper) PublishBatch(_ context.Context, _ cybervault.WorkspaceID, reqs []cybervault.PublishRequest) []cybervault.PublishOutcome {
@@ -203,12 +203,12 @@ func TestWhatPeopleFoundReachesTheEngine(t *testing.T) {
 		if _, err := p.Ingest(ctx, ws, "", "", strings.NewReader(fmt.Sprintf(line, host))); err != nil {
 			t.Fatal(err)
 		}
-		for n := len(k.order) - 1; n >= 0; n-- {
+		for _, published := range slices.Backward(k.order) {
 			var data struct {
 				Confidence float64 `json:"confidence"`
 				SourceIP   string  `json:"source_ip"`
 			}
-			if err := json.Unmarshal(k.order[n].Data, &data); err == nil && data.SourceIP == fmt.Sprint("203.0.113.", host) {
+			if err := json.Unmarshal(published.Data, &data); err == nil && data.SourceIP == fmt.Sprint("203.0.113.", host) {
 				return data.Confidence
 			}
 		}

@@ -137,7 +137,7 @@ func TestWhatBelongsTogether(t *testing.T) {
 func TestGroupsDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {
-		rng := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // it is to be the same each time
+		rng := rand.New(rand.NewPCG(seed, 7)) // the same each time
 		findings := make([]cybervault.Finding, 2+rng.IntN(24))
 		for n := range findings {
 			begin := time.Duration(rng.IntN(60)) * time.Hour

@@ -26,18 +26,18 @@ type recorder struct {
 	quicker  func() // called once, before the next change
 }
 
-func (r *recorder) ChangeIncidents(ctx context.Context, ws cybervault.WorkspaceID, c cybervault.IncidentChanges) error {
-	if first := r.quicker; first != nil {
-		r.quicker = nil
+func (rec *recorder) ChangeIncidents(ctx context.Context, ws cybervault.WorkspaceID, c cybervault.IncidentChanges) error {
+	if first := rec.quicker; first != nil {
+		rec.quicker = nil
 		first()
 	}
-	if err := r.Memory.ChangeIncidents(ctx, ws, c); err != nil {
+	if err := rec.Memory.ChangeIncidents(ctx, ws, c); err != nil {
 		return err
 	}
-	r.events = append(r.events, c.Events...)
+	rec.events = append(rec.events, c.Events...)
 	for _, v := range c.Verdicts {
-		sum := r.verdicts[v.Rule+v.Name]
-		r.verdicts[v.Rule+v.Name] = [2]int{sum[0] + v.TruePositive, sum[1] + v.FalsePositive}
+		sum := rec.verdicts[v.Rule+v.Name]
+		rec.verdicts[v.Rule+v.Name] = [2]int{sum[0] + v.TruePositive, sum[1] + v.FalsePositive}
 	}
 	return nil
 }
