@@ -4,7 +4,8 @@
 //
 // It reads the folder that EVAL_DATA names, prints a table (or JSON with
 // -json), and exits with 1 when data is missing or cannot be read, or when the
-// gate before the rule set lost a detection. Speed never fails it.
+// gate before the rule set lost a detection, when a test of the rule set is lost
+// against stock Coraza, or when training again gives other weights. Speed never fails it.
 package main
 
 import (
@@ -17,6 +18,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+
+	"github.com/cybervault/cybervault/internal/detect/model"
 )
 
 type report struct {
@@ -24,6 +28,8 @@ type report struct {
 	SSHD     sshdFigures      `json:"fail2ban_sshd"`
 	Access   accessFigures    `json:"apache_access_log"`
 	Params   paramsFigures    `json:"httpparams"`
+	Model    modelFigures     `json:"model"`
+	CRS      crsFigures       `json:"crs_regression_tests"`
 	Scenario scenariosFigures `json:"crowdsec_scenarios"`
 	Sigma    sigmaFigures     `json:"sigmahq"`
 }
@@ -57,6 +63,12 @@ func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 	if r.Params, err = evalParams(ctx, dir); err != nil {
 		return err
 	}
+	if r.Model, err = evalModel(dir); err != nil {
+		return err
+	}
+	if r.CRS, err = evalCRS(ctx); err != nil {
+		return err
+	}
 	if r.Scenario, err = evalScenarios(ctx, dir); err != nil {
 		return err
 	}
@@ -72,6 +84,12 @@ func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 	}
 	if err == nil && r.Access.LostByGate > 0 {
 		err = fmt.Errorf("the gate changed the verdict on %d requests", r.Access.LostByGate)
+	}
+	if err == nil && r.Model.Digest != r.Model.Retrained {
+		err = fmt.Errorf("training again gave the weights %s, and the program has %s", r.Model.Retrained, r.Model.Digest)
+	}
+	if err == nil && len(r.CRS.Lost) > 0 {
+		err = fmt.Errorf("%d stages of the rule set's tests are lost against stock Coraza", len(r.CRS.Lost))
 	}
 	return err
 }
@@ -104,6 +122,20 @@ func (r report) table(out io.Writer) error {
 		w.print("  %-16s matched %6d of %6d (%.2f %%), %d of them by undoing an encoding", c.Class, c.Matched, c.Values, c.Percent, c.Decoded)
 	}
 	w.print("  verdicts the gate changed          %d", r.Params.LostByGate)
+	w.print("")
+	w.print("learned score, values not trained on; trained again: %v", r.Model.Digest == r.Model.Retrained)
+	for _, part := range []model.Result{r.Model.File, r.Model.Made} {
+		w.print("  %d values, Brier score %.4f, expected calibration error %.4f", part.Values, part.Brier, part.ECE)
+		for _, c := range part.Classes {
+			w.print("    %-14s above the threshold %6d of %6d (%.2f %%)", c.Class, c.Above, c.Values, c.Percent)
+		}
+	}
+	w.print("")
+	w.print("CRS regression tests at paranoia level 4, families %s", strings.Join(r.CRS.Families, " "))
+	w.print("  stages as expected, ours / stock   %d / %d of %d (%d gained)", r.CRS.Ours, r.CRS.Stock, r.CRS.Stages, r.CRS.Gained)
+	for _, m := range r.CRS.Lost {
+		w.print("    lost %s", m)
+	}
 	w.print("")
 	w.print("CrowdSec scenarios of sources that are read: source address found in %d of %d", r.Scenario.Found, r.Scenario.Scenarios)
 	for _, m := range r.Scenario.Missed {
