@@ -21,7 +21,7 @@ import (
 
 // openEngine makes the threat engine, as it was when the node last stopped.
 func (a *App) openEngine(metrics *observe.Metrics) (err error) {
-	config := detect.Config{Now: a.store.Now}
+	config := detect.Config{Now: a.store.Now, Paranoia: a.cfg.Paranoia, Sites: a.cfg.WebSites}
 	if len(a.cfg.Detect.GeoIP) > 0 {
 		if a.geo, err = geo.Open(a.cfg.Detect.GeoIP...); err != nil {
 			return &cybervault.Error{Code: cybervault.CodeInvalid, Field: "geoip", Message: err.Error(), Err: err}

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,14 +55,16 @@ type Config struct {
 	IncidentQuiet     time.Duration   // an incident that nothing has had to do with for so long is resolved; 0: never
 	RetentionDead     time.Duration   // the same for events with a dead letter, if it is longer; 0: never
 	LogLevel          slog.Level
-	LogFormat         string        // LogText or LogJSON
-	SecretKeyFile     string        // empty: see KeyFile
-	BootstrapAPIKey   string        `json:"-"` // admin key of the first workspace; empty: none
-	DrainTimeout      time.Duration // how long a graceful stop waits for running attempts
-	Kafka             Kafka         // telemetry from Kafka
-	NATS              NATS          // telemetry from NATS JetStream
-	Syslog            Syslog        // telemetry from senders of syslog
-	Detect            Detect        // the threat engine
+	LogFormat         string         // LogText or LogJSON
+	SecretKeyFile     string         // empty: see KeyFile
+	BootstrapAPIKey   string         `json:"-"` // admin key of the first workspace; empty: none
+	DrainTimeout      time.Duration  // how long a graceful stop waits for running attempts
+	Kafka             Kafka          // telemetry from Kafka
+	NATS              NATS           // telemetry from NATS JetStream
+	Syslog            Syslog         // telemetry from senders of syslog
+	Detect            Detect         // the threat engine
+	Paranoia          int            // CRS paranoia level, 1 to 4
+	WebSites          map[string]int // hosts with a level of their own
 }
 
 // Default returns the settings of a server that was told nothing.
@@ -78,6 +81,7 @@ func Default() Config {
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
 		DrainTimeout:  10 * time.Second,
+		Paranoia:      1,
 		Kafka:         Kafka{Group: "cybervault", Start: "earliest"},
 		NATS:          NATS{Durable: "cybervault", Start: "earliest"},
 	}
@@ -154,7 +158,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("secret_key_file", c.KeyFile()),
 		slog.String("bootstrap_api_key", redact(c.BootstrapAPIKey)),
 		slog.String("drain_timeout", cybervault.FormatDuration(c.DrainTimeout)),
-	}, append(c.streamAttrs(), c.syslogAttrs()...)...)
+	}, slices.Concat(c.paranoiaAttrs(), c.streamAttrs(), c.syslogAttrs())...)
 }
 
 func rangesText(ranges []netip.Prefix) string {

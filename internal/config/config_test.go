@@ -69,7 +69,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
 		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour, Retention: 7 * 24 * time.Hour, RetentionDead: 36 * time.Hour, IncidentQuiet: 2 * time.Hour,
-		Kafka: config.Default().Kafka, NATS: config.Default().NATS, // streams_test.go sets them
+		Paranoia: 1, Kafka: config.Default().Kafka, NATS: config.Default().NATS, // streams_test.go sets them
 	}
 	cases := map[string]struct {
 		args []string

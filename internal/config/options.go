@@ -99,7 +99,7 @@ func options() []option {
 			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
 			set: setDrainTimeout,
 		},
-	}, slices.Concat(streamOptions(), syslogOptions(), detectOptions())...)
+	}, slices.Concat(paranoiaOptions(), streamOptions(), syslogOptions(), detectOptions())...)
 }
 
 // defaultText is the default of an option as it would be written.

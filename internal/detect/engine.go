@@ -32,6 +32,7 @@ import (
 type Config struct {
 	Now           func() time.Time // stands in for the time of a record that has none; time.Now if nil
 	Paranoia      int              // CRS paranoia level, 1 to 4; 1 if 0
+	Sites         map[string]int   // paranoia levels of hosts that have their own; names in lower case
 	MinConfidence float64          // attacks below it are not told of; 0.5 if 0
 	Workers       int              // goroutines that inspect requests during a batch; GOMAXPROCS if 0
 	NoGate        bool             // ask the rule set about every request, to measure what the gate saves
@@ -51,6 +52,7 @@ type Engine struct {
 	// processor time and 30 MB that a host of sshd logs does without.
 	loadOnce  sync.Once
 	inspector *web.Inspector
+	sites     ruleSets // of the hosts with a level of their own
 	loadErr   error
 	loaded    atomic.Bool
 	failed    atomic.Int64
@@ -75,8 +77,13 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Paranoia == 0 {
 		cfg.Paranoia = 1
 	}
-	if cfg.Paranoia < 1 || cfg.Paranoia > 4 {
-		return nil, cybervault.Invalid("paranoia", "%d is not a CRS paranoia level: use 1 (few false alarms) to 4", cfg.Paranoia)
+	if err := checkLevel("paranoia", cfg.Paranoia); err != nil {
+		return nil, err
+	}
+	for host, level := range cfg.Sites {
+		if err := checkLevel("web_sites: "+host, level); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.MinConfidence == 0 {
 		cfg.MinConfidence = 0.5
@@ -90,7 +97,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{cfg: cfg, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence), controls: map[cybervault.WorkspaceID]*controls{}}
+	e := &Engine{cfg: cfg, sites: ruleSets{noGate: cfg.NoGate}, scans: web.NewScans(), logins: login.NewTracker(), attacks: newAttacks(cfg.MinConfidence), controls: map[cybervault.WorkspaceID]*controls{}}
 	e.SetRules(cfg.Rules)
 	return e, nil
 }
@@ -115,6 +122,8 @@ func (e *Engine) Stats() Stats {
 	if e.loaded.Load() {
 		s.Inspected, s.RuleSetAsked = e.inspector.Counts()
 	}
+	inspected, asked := e.sites.counts()
+	s.Inspected, s.RuleSetAsked = s.Inspected+inspected, s.RuleSetAsked+asked
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	watched, evicted, late := e.logins.Size()
@@ -143,7 +152,7 @@ func (e *Engine) Warm() error {
 // Inspect returns the rules of the rule set that one web record matches, by
 // rule number, without taking the record in.
 func (e *Engine) Inspect(rec *cybervault.Record) ([]web.Match, error) {
-	rules, err := e.rules()
+	rules, err := e.rulesFor(rec)
 	if err != nil {
 		return nil, err
 	}
@@ -245,18 +254,18 @@ func (b *Batch) judge(ctx context.Context) error {
 
 // inspect fills in what the rules say of the waiting records.
 func (b *Batch) inspect(ctx context.Context) error {
-	var requests *web.Inspector
-	for _, rec := range b.wait {
+	requests := map[int]*web.Inspector{}
+	for i, rec := range b.wait {
 		if rec.Category == "webserver" {
-			var err error
-			if requests, err = b.e.rules(); err != nil {
+			in, err := b.e.rulesFor(rec)
+			if err != nil {
 				return err
 			}
-			break
+			requests[i] = in
 		}
 	}
 	rules := b.e.sigma
-	if requests == nil && rules == nil {
+	if len(requests) == 0 && rules == nil {
 		return ctx.Err()
 	}
 	var next atomic.Int64
@@ -269,7 +278,7 @@ func (b *Batch) inspect(ctx context.Context) error {
 					return
 				}
 				if b.wait[n].Category == "webserver" {
-					b.matches[n] = b.e.inspect(requests, b.wait[n])
+					b.matches[n] = b.e.inspect(requests[n], b.wait[n])
 				}
 				if rules != nil {
 					b.hits[n] = b.e.match(rules, b.wait[n])

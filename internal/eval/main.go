@@ -119,7 +119,7 @@ func (r report) table(out io.Writer) error {
 	w.print("")
 	w.print("HTTP parameter values, as GET parameters")
 	for _, c := range r.Params.Classes {
-		w.print("  %-16s matched %6d of %6d (%.2f %%), %d of them by undoing an encoding", c.Class, c.Matched, c.Values, c.Percent, c.Decoded)
+		w.print("  %-16s found %6d of %6d (%.2f %%), by a rule %d, %d of them by undoing an encoding", c.Class, c.Matched, c.Values, c.Percent, c.ByRule, c.Decoded)
 	}
 	w.print("  verdicts the gate changed          %d", r.Params.LostByGate)
 	w.print("")

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"sort"
 
+	"github.com/cybervault/cybervault/internal/detect/model"
 	"github.com/cybervault/cybervault/internal/detect/web"
 )
 
-// paramsFigures say which values of HTTP parameters match a rule, by class.
+// paramsFigures say which values of HTTP parameters are found, by class: by a
+// rule, or by a learned score that was trained without them.
 type paramsFigures struct {
 	Classes    []paramsClass `json:"classes"`
 	LostByGate int           `json:"verdicts_changed_by_gate"`
@@ -23,6 +25,7 @@ type paramsClass struct {
 	Values  int     `json:"values"`
 	Matched int     `json:"matched"`
 	Percent float64 `json:"percent"`
+	ByRule  int     `json:"matched_by_rule"`
 	Decoded int     `json:"matched_by_decoding_only"`
 }
 
@@ -45,6 +48,10 @@ func evalParams(ctx context.Context, dir string) (paramsFigures, error) {
 	if err != nil {
 		return out, err
 	}
+	held, err := heldOut(dir, len(rows)-1)
+	if err != nil {
+		return out, err
+	}
 	classes := map[string]*paramsClass{}
 	for i, row := range rows[1:] {
 		if err := ctx.Err(); err != nil {
@@ -63,15 +70,20 @@ func evalParams(ctx context.Context, dir string) (paramsFigures, error) {
 			{"Referer", "https://www.example.com/"}}}
 		matches := gated.Inspect(request)
 		c.Values++
-		if len(matches) > 0 {
-			c.Matched++
-			hidden := true
-			for _, m := range matches {
-				hidden = hidden && m.Encoding != ""
+		byRule, hidden := false, true
+		for _, m := range matches {
+			if !m.Learned() {
+				byRule, hidden = true, hidden && m.Encoding != ""
 			}
+		}
+		if byRule {
+			c.ByRule++
 			if hidden {
 				c.Decoded++
 			}
+		}
+		if byRule || held[i] {
+			c.Matched++
 		}
 		// Every eighth value tells whether the gate is sound; all would double the time.
 		if i%8 == 0 && !sameRules(matches, ungated.Inspect(request)) {
@@ -84,4 +96,26 @@ func evalParams(ctx context.Context, dir string) (paramsFigures, error) {
 	}
 	sort.Slice(out.Classes, func(i, j int) bool { return out.Classes[i].Class < out.Classes[j].Class })
 	return out, nil
+}
+
+// heldOut says of each value, in the file's order, whether a score that was
+// trained on the other folds finds it.
+func heldOut(dir string, n int) ([]bool, error) {
+	m, err := model.Default()
+	if err != nil {
+		return nil, err
+	}
+	scored, _, err := model.CrossValidate(dir, m.Info.Seed)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]bool, n)
+	next := 0
+	for fold := range model.Folds { // the order in which folds are judged
+		for i := fold; i < n; i += model.Folds {
+			found[i] = scored[next].Attack >= scored[next].Threshold && model.Suspect(scored[next].Value)
+			next++
+		}
+	}
+	return found, nil
 }
