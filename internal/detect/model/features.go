@@ -10,14 +10,16 @@ import (
 // Structural features stand before the hashed ones. Their order is part of the
 // weights' format.
 const (
-	featBias = iota
-	featLength
-	featLengthEnd   = featLength + 12
-	featSpecial     = featLengthEnd // share of signs, in sixths
-	featSpecialEnd  = featSpecial + 7
-	featEncoding    = featSpecialEnd
-	featEncodingEnd = featEncoding + 8
-	featLayers2     = featEncodingEnd + iota - 7
+	featBias        = 0
+	featLength      = 1  // by powers of two
+	featSpecial     = 13 // share of signs, in sixths
+	featEncoding    = 20
+	featEncodingEnd = 28
+	structural      = 96 // with room for more
+)
+
+const (
+	featLayers2 = iota + featEncodingEnd
 	featLayers3
 	featNull
 	featComment
@@ -50,8 +52,6 @@ const (
 	featCode1
 	featCode2
 	featLineHeader
-	featWhiteLine
-	structural = 96
 )
 
 // Said of a feature where a person reads why.

@@ -15,7 +15,7 @@ var vocabulary = strings.Fields(`the a of and to in is that for on with as it at
 var commonLexicon = strings.Fields(`select union from where having order by group limit insert into update delete drop table create alter set as case when then else end
 	join and or not like between is null top values declare grant replace char count length user version database column tables cat id ls find ping sleep echo
 	script alert document cookie window location object image style link body button form input head title code eval function system print exec java class
-	class object shell bash python perl ruby php node net type copy del more less tail which time host hosts password passwd root admin log error web access
+	object shell bash python perl ruby php node net type copy del more less tail which time host hosts password passwd root admin log error web access
 	file ftp http https process request config public import open require include public space filter format block content subject to cc refresh redirect java runtime
 	prompt confirm write name source src import top self this throw string if escape handler domain hex row length upper lower concat round floor`)
 

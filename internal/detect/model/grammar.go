@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"strings"
@@ -18,9 +19,7 @@ type grammar struct {
 func newGrammar(seed uint64, lists ...map[string][]string) *grammar {
 	g := &grammar{rng: rand.New(rand.NewPCG(seed, 0x63766d6f64656c)), lists: map[string][]string{}}
 	for _, m := range lists {
-		for name, list := range m {
-			g.lists[name] = list
-		}
+		maps.Copy(g.lists, m)
 	}
 	return g
 }

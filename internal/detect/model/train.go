@@ -213,7 +213,8 @@ func Train(dir string, seed uint64) ([]byte, *Evaluation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	out := append(head, '\n')
+	out := make([]byte, 0, len(head)+1+len(w))
+	out = append(append(out, head...), '\n')
 	for _, v := range w {
 		out = append(out, byte(int8(math.Round(float64(v)/info.Scale))))
 	}
