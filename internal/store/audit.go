@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,19 +120,24 @@ func auditRef(c changed) (cybervault.AuditRef, bool) {
 	return cybervault.AuditRef{}, false
 }
 
-// hashLeaves looks the rows up and hashes the entries that they give.
+// hashLeaves hashes the entries: what was committed lately is known, the rows of
+// the rest are looked up.
 func (s *Store) hashLeaves(ctx context.Context, leaves []cybervault.AuditLeaf) error {
 	var buffer []byte
-	refs := make([]cybervault.AuditRef, 0, auditLookup)
+	refs, places := make([]cybervault.AuditRef, 0, auditLookup), make([]int, 0, auditLookup)
 	for part := range slices.Chunk(leaves, auditLookup) {
-		refs = refs[:0]
-		for i := range part {
-			refs = append(refs, part[i].Ref)
-		}
 		made := make([]bool, len(part))
+		s.recent.hash(part, made)
+		refs, places = refs[:0], places[:0]
+		for i := range part {
+			if !made[i] {
+				refs, places = append(refs, part[i].Ref), append(places, i)
+			}
+		}
+		s.auditRead.Add(int64(len(refs)))
 		err := s.auditEntries(ctx, refs, func(i int, e *cybervault.AuditEntry) {
 			buffer = e.Append(append(buffer[:0], 0)) // RFC 6962: a leaf's hash begins with a zero byte
-			part[i].Hash, made[i] = sha256.Sum256(buffer), true
+			part[places[i]].Hash, made[places[i]] = sha256.Sum256(buffer), true
 		})
 		if err != nil {
 			return err
@@ -264,12 +270,22 @@ func scanAuditEvent(row []any, e *cybervault.AuditEntry) {
 	e.EventType, e.Timestamp, e.Test, e.BodyDigest = asString(row[3]), fromMicros(asInt(row[4])), asInt(row[5]) != 0, sha256.Sum256(asBytes(row[6]))
 }
 
+// auditStatus is the status of a row as the log has it. One that no version knows is
+// somebody's tampering, or damage: it gives an entry that is not the one logged,
+// which a check finds, and must not stop the log.
+func auditStatus(code int64) cybervault.DeliveryStatus {
+	if code < statusPending || code > statusSkipped {
+		return cybervault.DeliveryStatus("unknown_" + strconv.FormatInt(code, 10))
+	}
+	return statusOf(code)
+}
+
 func scanAuditOutcome(row []any, e *cybervault.AuditEntry) {
 	key := asInt(row[0])
 	e.Ref = cybervault.AuditRef{Kind: cybervault.AuditOutcome, Key: key, Delivery: true}
 	e.Delivery, e.Event = cybervault.MakeID[cybervault.DeliveryID](key, asInt(row[1])), cybervault.MakeID[cybervault.EventID](asInt(row[2]), asInt(row[3]))
 	e.Workspace, e.Webhook = cybervault.MakeID[cybervault.WorkspaceID](asInt(row[4]), 0), cybervault.MakeID[cybervault.WebhookID](asInt(row[5]), 0)
-	e.Sequence, e.Status, e.Reason, e.Attempts = asInt(row[6]), statusOf(asInt(row[7])), asString(row[8]), int(asInt(row[9]))
+	e.Sequence, e.Status, e.Reason, e.Attempts = asInt(row[6]), auditStatus(asInt(row[7])), asString(row[8]), int(asInt(row[9]))
 	e.LastStatus, e.LastFailure, e.FinishedAt, e.Test = int(asInt(row[10])), cybervault.Failure(asString(row[11])), fromMicros(asInt(row[12])), asInt(row[13]) != 0
 }
 

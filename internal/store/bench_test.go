@@ -28,12 +28,12 @@ type bench struct {
 	body []byte
 }
 
-func newBench(b *testing.B) *bench {
+func newBench(b testing.TB) *bench {
 	b.Helper()
 	return newBenchOn(b, store.Config{Path: filepath.Join(b.TempDir(), "cybervault.db"), Key: make([]byte, store.KeySize)})
 }
 
-func newBenchOn(b *testing.B, cfg store.Config) *bench {
+func newBenchOn(b testing.TB, cfg store.Config) *bench {
 	b.Helper()
 	s, err := store.Open(b.Context(), cfg)
 	if err != nil {
@@ -92,7 +92,7 @@ func (x *bench) result(d *cybervault.NewDelivery) *cybervault.Result {
 
 // publish publishes n events from all publishers at once and hands each batch
 // to then, if that is given.
-func (x *bench) publish(b *testing.B, n int, then func([]*cybervault.Publication)) {
+func (x *bench) publish(b testing.TB, n int, then func([]*cybervault.Publication)) {
 	b.Helper()
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -156,7 +156,7 @@ func BenchmarkRecord(b *testing.B) {
 	x.report(b, before)
 }
 
-func (x *bench) record(b *testing.B, results []*cybervault.Result) {
+func (x *bench) record(b testing.TB, results []*cybervault.Result) {
 	b.Helper()
 	var wg sync.WaitGroup
 	wg.Add(len(results))

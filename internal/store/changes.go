@@ -34,11 +34,13 @@ type changeList struct {
 	packed []byte
 	last   int64      // the row key noted last
 	spans  []typeSpan // where what was written is of which type
+	wrote  written    // what the audit log is to know of it
 }
 
 func (l *changeList) reset() {
 	l.packed, l.last = append(l.packed[:0], changeFormat), 0
 	l.spans = l.spans[:0]
+	l.wrote.reset()
 }
 
 func (l *changeList) empty() bool { return len(l.packed) <= 1 }

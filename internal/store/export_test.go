@@ -87,3 +87,6 @@ func migrateBefore(ctx context.Context, db *sql.DB, end string) error {
 	}
 	return nil
 }
+
+// AuditRead is of how many entries of the audit log the rows were looked up.
+func (s *Store) AuditRead() int64 { return s.auditRead.Load() }

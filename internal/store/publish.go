@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 // publishing is a publication on its way through the writer.
 type publishing struct {
 	in     *cybervault.Publication
+	leaf   [sha256.Size]byte // of the event, for the audit log
 	stored bool
 	out    cybervault.Published
 	err    error
@@ -32,6 +34,7 @@ func (s *Store) Publish(ctx context.Context, pubs []*cybervault.Publication) ([]
 		if state.err = checkPublication(pub); state.err != nil {
 			continue
 		}
+		state.leaf = leafOf(pub.Event)
 		ops = append(ops, &operation{
 			publication: state,
 			bytes:       len(pub.Event.Body),
@@ -152,6 +155,7 @@ func (s *Store) insertEvents(tx transaction, pubs []*publishing) error {
 		}
 		list.event(p.in.Event.ID.Key())
 		list.typed(p.in.Event.Type, p.in.Event.ID.Key())
+		list.wrote.events = append(list.wrote.events, eventLeaf{p.in.Event.ID.Key(), p.leaf})
 		for i := range p.in.Deliveries {
 			fresh = append(fresh, newborn{event: p.in.Event, delivery: &p.in.Deliveries[i]})
 		}
@@ -211,6 +215,16 @@ func (n newborn) replayOf() int64 {
 	return n.delivery.ReplayOf.Key()
 }
 
+// birth is what the audit log is to know of it, once it has a sequence number.
+func (n newborn) birth(now int64) birth {
+	d, e := n.delivery, n.event
+	b := birth{delivery: d.ID, event: e.ID, workspace: e.Workspace, webhook: d.Webhook, sequence: d.Sequence, reason: d.Reason, test: e.Test}
+	if d.Status == cybervault.DeliverySkipped {
+		b.end = end{delivery: d.ID.Key(), status: statusSkipped, finished: now}
+	}
+	return b
+}
+
 // insertDeliveries gives each delivery that is not skipped the next sequence
 // number of its webhook, in the order given, and inserts all.
 func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
@@ -253,6 +267,9 @@ func (s *Store) insertDeliveries(tx transaction, fresh []newborn) error {
 	}, nil)
 	if err != nil {
 		return err
+	}
+	for _, n := range fresh {
+		list.wrote.births = append(list.wrote.births, n.birth(now))
 	}
 	return insertMarks(tx, marks)
 }

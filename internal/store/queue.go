@@ -44,7 +44,7 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 		if r.Status == cybervault.DeliveryPending {
 			due = s.w.setback.due(s, r)
 		} else {
-			finished = r.Attempt.StartedAt.Add(r.Attempt.Elapsed).UnixMicro()
+			finished = finishedAt(r).UnixMicro()
 		}
 		return append(a, statusCode(r.Status), int64(r.Attempt.Number), due, finished, int64(r.Attempt.Status), string(r.Attempt.Failure),
 			r.Attempt.Delivery.Key(), r.Lease.Token)
@@ -54,6 +54,9 @@ func (s *Store) recordResults(tx transaction, ops []*operation) ([]func(), error
 		case rows == 1:
 			list.result(op.result.Attempt.Delivery.Key(), int64(op.result.Attempt.Number), statusCode(op.result.Status))
 			fenced = append(fenced, op.result)
+			if op.result.Status.Ended() {
+				list.wrote.ends = append(list.wrote.ends, endOf(op.result))
+			}
 			answers = append(answers, func() { op.done(nil) })
 		case op.doubtful:
 			again = append(again, op)

@@ -58,6 +58,7 @@ type Store struct {
 	rotation rotation
 	direct   atomic.Pointer[[]partition] // see direct.go; nil on SQLite
 	rests    sync.Map                    // of ids that the audit log writes: see restOf
+	recent   recent                      // what it need not read back
 	now      func() time.Time            // that the queue goes by: see clock.go
 	clock    *databaseClock              // nil on SQLite
 	log      *slog.Logger
@@ -69,6 +70,7 @@ type Store struct {
 	stale    atomic.Int64
 	disk     *diskGuard // nil on PostgreSQL
 
+	auditRead    atomic.Int64 // leaves whose rows were looked up
 	auditLock    sync.Mutex
 	auditSession *sqliteSession // what the audit log reads by; nil on PostgreSQL
 	// overviewRows bounds how many rows of a table an overview counts.

@@ -371,6 +371,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 	var answers []func()
 	var changed bool
 	var spans []typeSpan
+	var wrote *written
 	now, back := w.setback.look(w.store)
 	err := s.transact(func(tx transaction) error {
 		err := w.setback.follow(tx, now, back)
@@ -378,7 +379,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 			return err
 		}
 		answers, err = w.store.apply(tx, group)
-		changed, spans = !tx.noted().empty(), tx.noted().spans
+		changed, spans, wrote = !tx.noted().empty(), tx.noted().spans, &tx.noted().wrote
 		failpoint.Hit(failpoint.CommitBegun)
 		return err
 	})
@@ -396,6 +397,7 @@ func (w *writer) commit(s session, group []*operation) (kept []*operation, troub
 			changed = true // a commit in doubt may have
 		}
 		w.store.spans.committed(spans)
+		w.store.recent.committed(wrote)
 		for _, answer := range answers {
 			answer()
 		}

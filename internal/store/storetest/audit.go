@@ -19,6 +19,7 @@ func auditCases() map[string]func(*fixture) {
 		"audit/entries are those of the rows":     auditEntries,
 		"audit/an entry once, whoever is quicker": auditRace,
 		"audit/after a restart":                   auditRestart,
+		"audit/remembered as the rows have it":    auditRemembered,
 		"audit/tiles and lists are replaced":      auditTiles,
 		"audit/found again":                       auditFind,
 		"audit/the change log waits":              auditHoldsChanges,
@@ -222,6 +223,50 @@ func auditRestart(f *fixture) {
 	}
 }
 
+// What the store remembers of its commits gives the same entries as the rows do,
+// which are all that it has after a restart.
+func auditRemembered(f *fixture) {
+	f.audit()
+	w := f.webhook()
+	var pubs []*cybervault.Publication
+	for i, status := range []cybervault.DeliveryStatus{cybervault.DeliveryDelivered, cybervault.DeliveryDeadLetter, cybervault.DeliveryPending, cybervault.DeliveryDelivered} {
+		pub := f.publication(event{}, f.leased(w), born(w, cybervault.DeliverySkipped, cybervault.ReasonFilter), born(w, cybervault.DeliveryHeld, ""))
+		f.publish(pub)
+		r := f.result(&pub.Deliveries[0], i+1, status)
+		if status == cybervault.DeliveryDeadLetter {
+			r.Attempt.Status, r.Attempt.Failure = 0, cybervault.FailureTimeout
+		}
+		f.must(f.record(r))
+		pubs = append(pubs, pub)
+	}
+	f.must(f.s.CancelDelivery(f.Context(), f.ws, pubs[0].Deliveries[2].ID, "cancelled"))
+	_, err := f.s.CancelDeliveries(f.Context(), w.ID, "gone")
+	f.must(err)
+	replay := f.leased(w)
+	replay.ID, replay.ReplayOf = cybervault.NewID[cybervault.DeliveryID](f.ids), pubs[0].Deliveries[0].ID
+	f.must(f.s.AddDelivery(f.Context(), pubs[0].Event, &replay))
+	f.must(f.record(f.result(&replay, 1, cybervault.DeliveryDelivered)))
+	read := func() cybervault.AuditBatch {
+		state, err := f.s.AuditState(f.Context())
+		f.must(err)
+		var batch cybervault.AuditBatch
+		for deadline := time.Now().Add(time.Minute); len(batch.Leaves) < 17; { // until all is settled
+			batch, err = f.s.AuditPending(f.Context(), state, 1000)
+			f.must(err)
+			if time.Now().After(deadline) {
+				f.Fatalf("%d entries of 17", len(batch.Leaves))
+			}
+		}
+		return batch
+	}
+	remembered := read()
+	f.must(f.s.Close())
+	f.s = f.open()
+	if diff := cmp.Diff(read(), remembered); diff != "" {
+		f.Errorf("what is remembered is not what the rows say (-rows +remembered):\n%s", diff)
+	}
+}
+
 func auditTiles(f *fixture) {
 	f.audit()
 	state, err := f.s.AuditState(f.Context())
@@ -350,6 +395,8 @@ func auditMissing(f *fixture) {
 	f.publish(pub)
 	gone := cybervault.AuditRef{Kind: cybervault.AuditMissing, Key: pub.Event.ID.Key()}
 	f.without(f.s, pub)
+	f.must(f.s.Close())
+	f.s = f.open() // nothing remembers it now
 	log := f.audit()
 	if len(log.leaves) != 1 || log.leaves[0].Ref != gone {
 		f.Fatalf("logged: %+v", log.leaves)
