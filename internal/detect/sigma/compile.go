@@ -11,6 +11,7 @@ import (
 // Options of Compile. The zero value has no placeholders.
 type Options struct {
 	Placeholders map[string][]string // the values of %name%, without the percent signs
+	Pipelines    []*Pipeline         // that CompileAll sends everything through
 }
 
 // RuleInfo is what a Hit says of its rule.

@@ -154,9 +154,15 @@ func (c *Correlator) Add(hits []Hit, rec *cybervault.Record, at time.Time, scope
 		if i > 0 && c.touched[i-1].to == e.to && !e.to.temporal() {
 			continue
 		}
-		c.occur(e.to, e.pos, occurrence{rec: rec, at: at.UnixNano(), scope: scope, title: e.title})
+		c.occur(e.to, e.pos, occurrence{rec: rec, at: nanoseconds(at), scope: scope, title: e.title})
 	}
 	return c.out
+}
+
+// nanoseconds is a time since 1970; those before it, and after 2200, are as far as
+// windows reach.
+func nanoseconds(t time.Time) int64 {
+	return max(min(t.Unix(), 230*365*86400), 0)*int64(time.Second) + int64(t.Nanosecond())
 }
 
 // occur takes an occurrence into the groups that it belongs to.

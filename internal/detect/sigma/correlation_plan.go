@@ -318,12 +318,16 @@ func (e *Engine) Correlations() []*RuleInfo {
 	return out
 }
 
-// CompileAll makes an engine of everything that was read: rules and the
-// correlations about them. What cannot be used is left out and named in the errors.
+// CompileAll makes an engine of everything that was read: rules as the pipelines and
+// filters make them, and the correlations about them. What cannot be used is left out
+// and named in the errors.
 func CompileAll(c *Collection, o Options) (*Engine, []*LoadError) {
-	e, errs := Compile(c.Rules, o)
-	failed := slices.Concat(c.Errors, errs)
-	plan, more := planCorrelations(e.Rules(), c.Correlations, failed)
-	e.plan = plan
-	return e, append(errs, more...)
+	c, o, errs := process(c, o)
+	rules, uses, wrong := applyFilters(c.Rules, c.Filters, o)
+	errs = append(errs, wrong...)
+	e, wrong := Compile(rules, o)
+	errs = append(errs, wrong...)
+	e.filters = uses
+	e.plan, wrong = planCorrelations(e.Rules(), c.Correlations, slices.Concat(c.Errors, errs))
+	return e, append(errs, wrong...)
 }

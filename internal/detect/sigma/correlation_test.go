@@ -419,6 +419,18 @@ func shown(hits []CorrelationHit) (out []string) {
 	return out
 }
 
+func TestRecordsOfAnyTime(t *testing.T) {
+	t.Parallel()
+	e, c := correlating(t, correlation("type: event_count", "rules: [failed]", "timespan: 1m", "condition: {gte: 2}"))
+	r := login{0, "4625", ""}.record()
+	for _, at := range []time.Time{{}, time.Unix(-1e15, 0), time.Unix(1e15, 0), time.Unix(5, 0)} {
+		c.Add(e.Match(r), r, at, at.String())
+		if hits := c.Add(e.Match(r), r, at, at.String()); len(hits) != 1 {
+			t.Errorf("at %s two records are %d hits", at, len(hits))
+		}
+	}
+}
+
 func TestScopesAreApart(t *testing.T) {
 	t.Parallel()
 	e, c := correlating(t, correlation("type: event_count", "rules: [failed]", "timespan: 1m", "condition: {gte: 2}"))

@@ -8,6 +8,9 @@
 //	YAML ─Parse─> Rule, Correlation, Filter ─Compile─> Engine ─Match─> Hit
 //	                                        Hit ─Correlator─> CorrelationHit
 //
+// CompileAll sends all of it through processing pipelines first, which change names
+// of fields, and joins filters to the rules that they name.
+//
 // An Engine never changes, so whoever holds one swaps it for the next. What has
 // to be remembered between records is the Correlator's, in event time and within
 // a budget of bytes. The package publishes nothing, opens no socket, and never

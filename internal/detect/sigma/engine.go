@@ -20,6 +20,7 @@ type Engine struct {
 	byID    map[string]int32
 	scratch sync.Pool
 	plan    *plan // of correlations; nil for none
+	filters []FilterUse
 }
 
 // bucket holds the rules of one log source and what to look for in its
