@@ -96,6 +96,7 @@ func commands(env *Env) []*cobra.Command {
 		newServe(env),
 		newDemo(env),
 		newAnalyze(env),
+		newRules(env),
 		newBench(env),
 		newBackup(env),
 		newRestore(env),
