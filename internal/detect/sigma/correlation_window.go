@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -227,19 +228,13 @@ func (p *correlationPlan) expression(w *window, entries []entry) bool {
 
 // follows reports whether the rules of a set match in their order.
 func follows(entries []entry, set int) bool {
-	next := 0
-	advance := func() {
-		for ; set>>next != 0 && set>>next&1 == 0; next++ {
-		}
-	}
-	advance()
 	for i := range entries {
-		if set>>next != 0 && int(entries[i].Rule) == next {
-			next++
-			advance()
+		// The lowest of those that are left comes next.
+		if set != 0 && int(entries[i].Rule) == bits.TrailingZeros(uint(set)) {
+			set &= set - 1
 		}
 	}
-	return set>>next == 0
+	return set == 0
 }
 
 func (p *correlationPlan) decide(e *Expr, chosen, seen func(pos int) bool, negated bool) bool {

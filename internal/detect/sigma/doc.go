@@ -6,7 +6,7 @@
 // tells which of them a record matches.
 //
 //	YAML ─Parse─> Rule, Correlation, Filter ─Compile─> Engine ─Match─> Hit
-//	                                        Hit ─Correlator─> CorrelationHit
+//	Hits ─Correlator─> CorrelationHit
 //
 // CompileAll sends all of it through processing pipelines first, which change names
 // of fields, and joins filters to the rules that they name.

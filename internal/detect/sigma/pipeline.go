@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -156,13 +157,9 @@ func process(c *Collection, o Options) (*Collection, Options, []*LoadError) {
 	slices.SortStableFunc(pipelines, func(x, y *Pipeline) int { return cmp.Compare(x.Priority, y.Priority) })
 	vars := map[string][]string{}
 	for _, p := range pipelines {
-		for name, values := range p.Vars {
-			vars[name] = values
-		}
+		maps.Copy(vars, p.Vars)
 	}
-	for name, values := range o.Placeholders {
-		vars[name] = values
-	}
+	maps.Copy(vars, o.Placeholders)
 	o.Placeholders = vars
 	of := func(m *Meta) []*Pipeline {
 		if own, ok := BuiltinPipeline(m.Taxonomy); ok && !slices.Contains(pipelines, own) {

@@ -271,7 +271,7 @@ func (d *decoder) fieldConditions(n *node, t *transformation) error {
 func (d *decoder) ruleConditions(n *node, t *transformation) error {
 	if op := n.get("rule_cond_op"); op != nil {
 		if op.text != "and" && op.text != "or" {
-			return failAt(op, "rule_cond_op: use and, or or")
+			return failAt(op, "rule_cond_op: %q is neither and nor or", shorten(op.text))
 		}
 		t.either = op.text == "or"
 	}
