@@ -160,10 +160,10 @@ func (r *ring[V]) put(key int64, value V) {
 	}
 	if len(r.slots) < auditRecent {
 		r.slots = append(r.slots, slot[V]{})
-	} else if old := r.slots[r.next].key; r.at[old] == int32(r.next) { //nolint:gosec // below auditRecent
+	} else if old := r.slots[r.next].key; r.at[old] == int32(r.next) {
 		delete(r.at, old)
 	}
-	r.slots[r.next], r.at[key] = slot[V]{key, value}, int32(r.next) //nolint:gosec // below auditRecent
+	r.slots[r.next], r.at[key] = slot[V]{key, value}, int32(r.next)
 	r.next = (r.next + 1) % auditRecent
 }
 
