@@ -2,9 +2,7 @@ package detect
 
 import (
 	"cmp"
-	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -133,39 +131,13 @@ type RuleSource struct {
 // operator's file replaces a shipped one. What cannot be used is left out and told
 // of; the error says that a source could not be read at all.
 func LoadRules(sources ...RuleSource) (*sigma.Engine, []*sigma.LoadError, error) {
-	var all sigma.Collection
-	for _, source := range sources {
-		c, err := sigma.ParseFS(source.FS, ".")
-		if err != nil {
-			return nil, nil, fmt.Errorf("the Sigma rules in %s cannot be read: %w", source.Name, err)
-		}
-		for _, e := range c.Errors {
-			e.Pos.File = path.Join(source.Name, e.Pos.File)
-			all.Errors = append(all.Errors, e)
-		}
-		all.Rules = later(all.Rules, c.Rules, source.Name, func(r *sigma.Rule) *sigma.Meta { return &r.Meta })
-		all.Correlations = later(all.Correlations, c.Correlations, source.Name, func(r *sigma.Correlation) *sigma.Meta { return &r.Meta })
-		all.Filters = later(all.Filters, c.Filters, source.Name, func(r *sigma.Filter) *sigma.Meta { return &r.Meta })
+	from := make([]sigma.Source, len(sources))
+	for i, s := range sources {
+		from[i] = sigma.Source{Name: s.Name, Prefix: s.Name, FS: s.FS}
 	}
-	engine, errs := sigma.CompileAll(&all, sigma.Options{})
-	return engine, append(all.Errors, errs...), nil
-}
-
-// later adds documents to those of earlier sources, in place of those with the same id.
-func later[T any](all, more []T, source string, meta func(T) *sigma.Meta) []T {
-	place := make(map[string]int, len(all))
-	for i, r := range all {
-		place[meta(r).ID] = i
+	set, err := sigma.LoadSet(from, sigma.SetOptions{})
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, r := range more {
-		m := meta(r)
-		m.Pos.File = path.Join(source, m.Pos.File)
-		if i, known := place[m.ID]; known && m.ID != "" {
-			all[i] = r
-			continue
-		}
-		place[m.ID] = len(all)
-		all = append(all, r)
-	}
-	return all
+	return set.Engine, set.Errors, nil
 }

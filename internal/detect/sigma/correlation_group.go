@@ -267,9 +267,11 @@ func (g *group) cost(key string) int {
 	for _, s := range g.Samples {
 		bytes += 96 + len(s.Sample.Record)
 	}
-	for i := range g.Entries {
-		if set := g.Entries[i].Set; set != nil {
-			bytes += 64 + 24*len(set.Exact) + len(set.Registers)
+	if g.Coarse {
+		for i := range g.Entries {
+			if set := g.Entries[i].Set; set != nil {
+				bytes += 64 + 24*len(set.Exact) + len(set.Registers)
+			}
 		}
 	}
 	if g.win != nil {

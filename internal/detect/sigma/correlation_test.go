@@ -443,6 +443,63 @@ func TestScopesAreApart(t *testing.T) {
 	}
 }
 
+// TestManyRecordsInAnyOrder takes every type past the point where records are no longer
+// kept one by one, out of order, and over restarts.
+func TestManyRecordsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	for _, section := range []string{
+		"type: event_count\n    condition: {gte: 1500}", "type: value_count\n    condition: {field: Ip, gte: 300}", "type: temporal", "type: temporal_ordered",
+		"type: value_sum\n    condition: {field: Bytes, gte: 40000}", "type: value_avg\n    condition: {field: Bytes, gte: 49}", "type: value_percentile\n    condition: {field: Bytes, gte: 49}",
+		"type: value_percentile\n    condition: {field: Image, gte: 20}", "type: temporal_ordered\n    condition: failed and not account or success",
+	} {
+		e, c := correlating(t, correlation("rules: [failed, success, account]", "timespan: 10m", section))
+		rng := rand.New(rand.NewPCG(1, 2))
+		records, hits := 0, 0
+		for i := range 6000 {
+			l := login{i/5 + rng.IntN(300), []string{"4625", "4624", "4720"}[rng.IntN(3)], fmt.Sprintf("Ip=%d Bytes=%d Image=i%d", rng.IntN(400), rng.IntN(100), rng.IntN(4))}
+			for _, h := range feed(e, c, l) {
+				records, hits = records+h.Count, hits+1
+				if h.Last.Before(h.First) || h.Count < 0 || h.Total < h.Count {
+					t.Fatalf("%s: %+v", section, h)
+				}
+			}
+			if i%1999 == 0 {
+				var b bytes.Buffer
+				if err := c.Save(&b); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if c, err = e.LoadCorrelator(&b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if s := c.Stats(); hits == 0 || records > 6000 || s.Coarse != 1 || s.Late != 0 || s.Bytes > 1<<20 {
+			t.Errorf("%s: %d hits of %d records, %+v", section, hits, records, s)
+		}
+	}
+}
+
+func BenchmarkCorrelator(b *testing.B) {
+	for name, section := range map[string]string{"count": "type: event_count\n    condition: {gte: 10}", "values": "type: value_count\n    condition: {field: Ip, gte: 10}", "order": "type: temporal_ordered"} {
+		b.Run(name, func(b *testing.B) {
+			e, c := correlating(b, correlation("rules: [failed, success]", "group-by: [User]", "timespan: 10m", section))
+			var records []*cybervault.Record
+			var hits [][]Hit
+			for i := range 1000 {
+				r := login{0, []string{"4625", "4624"}[i%2], fmt.Sprintf("User=u%d Ip=%d", i%100, i%50)}.record()
+				records, hits = append(records, r), append(hits, e.Match(r))
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				c.Add(hits[i%1000], records[i%1000], time.Unix(int64(i/50), 0), "")
+				i++
+			}
+		})
+	}
+}
+
 func FuzzCorrelations(f *testing.F) {
 	f.Add([]byte(chained), uint16(7))
 	f.Add([]byte(correlation("type: value_count", "rules: [failed]", "group-by: [User]", "timespan: 1s", "condition: {field: [User, EventID], gte: 1}")), uint16(9))
