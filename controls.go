@@ -1,6 +1,7 @@
 package cybervault
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,9 +53,7 @@ type Controls struct {
 // Clone returns controls that share nothing that changes.
 func (c *Controls) Clone() *Controls {
 	out := &Controls{Revision: c.Revision, Off: make(map[string]RuleOff, len(c.Off)), Exceptions: slices.Clone(c.Exceptions)}
-	for id, off := range c.Off {
-		out.Off[id] = off
-	}
+	maps.Copy(out.Off, c.Off)
 	return out
 }
 

@@ -73,7 +73,7 @@ func TestRulesAreListed(t *testing.T) {
 		t.Errorf("answered %d: %s", w.Code, w.Body)
 	}
 	off := f.get(request{call: "GET /v1/rules?enabled=false"}, 200)["data"].([]any)[0].(map[string]any)
-	if off["enabled"] != false || off["reason"] != "too loud" || off["off_since"] == nil {
+	if off["enabled"].(bool) || off["reason"] != "too loud" || off["off_since"] == nil {
 		t.Errorf("%v", off)
 	}
 }
@@ -110,7 +110,7 @@ func TestExceptions(t *testing.T) {
 		}
 	}
 	all := f.get(request{call: "GET /v1/exceptions"}, 200)["data"].([]any)
-	if len(all) != 2 || all[0].(map[string]any)["ended"] != false || all[1].(map[string]any)["ended"] != true {
+	if len(all) != 2 || all[0].(map[string]any)["ended"].(bool) || !all[1].(map[string]any)["ended"].(bool) {
 		t.Errorf("%v", all)
 	}
 	if got := f.get(request{call: "POST /v1/exceptions/preview", body: body}, 200); got["hidden"] != 1.0 || got["looked"] != 12.0 {

@@ -51,7 +51,7 @@ func (c *controls) follow(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stored, err := c.store.Controls(ctx, c.workspace, c.known)
-	if err != nil || stored == nil {
+	if err != nil || stored.Revision == c.known {
 		return err
 	}
 	if err := c.engine.SetControls(c.workspace, stored); err != nil {
@@ -75,25 +75,18 @@ func (c *controls) run(ctx context.Context) {
 
 // read returns the controls as they are stored.
 func (c *controls) read(ctx context.Context, ws cybervault.WorkspaceID) (*cybervault.Controls, error) {
-	stored, err := c.store.Controls(ctx, ws, -1)
-	if err != nil {
-		return nil, err
-	}
-	if stored == nil {
-		stored = &cybervault.Controls{}
-	}
-	return stored, nil
+	return c.store.Controls(ctx, ws, -1)
 }
 
 // change makes a change to what is stored, anew where somebody else was quicker.
-func (c *controls) change(ctx context.Context, ws cybervault.WorkspaceID, make func(*cybervault.Controls) error) error {
+func (c *controls) change(ctx context.Context, ws cybervault.WorkspaceID, to func(*cybervault.Controls) error) error {
 	for try := 1; ; try++ {
 		stored, err := c.read(ctx, ws)
 		if err != nil {
 			return err
 		}
 		changed := stored.Clone()
-		if err := make(changed); err != nil {
+		if err := to(changed); err != nil {
 			return err
 		}
 		err = c.store.SaveControls(ctx, ws, changed)

@@ -21,11 +21,11 @@ type shelf struct {
 }
 
 func (s *shelf) Controls(_ context.Context, _ cybervault.WorkspaceID, known int64) (*cybervault.Controls, error) {
-	if s.stored == nil && known == 0 || s.stored != nil && s.stored.Revision == known {
-		return nil, nil
-	}
 	if s.stored == nil {
 		return &cybervault.Controls{}, nil
+	}
+	if s.stored.Revision == known {
+		return &cybervault.Controls{Revision: known}, nil
 	}
 	return s.stored.Clone(), nil
 }

@@ -221,7 +221,12 @@ func TestAskingForNoWebhookHoldsNobodyUp(t *testing.T) {
 			}
 		}
 		k.store.mu.Unlock()
-		go other.webhook("*")
+		go func() {
+			_, err := other.r.CreateWebhook(t.Context(), k.ws, cybervault.WebhookChange{URL: new("https://hooks.example/in"), Events: &[]string{"*"}})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
 		<-saving // the change is under way
 		answered := make(chan error, 1)
 		go func() {

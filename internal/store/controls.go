@@ -7,8 +7,8 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// Controls returns what people of a workspace told the threat engine, nil if that
-// is still the known revision.
+// Controls returns what people of a workspace told the threat engine; of the known
+// revision nothing but that.
 func (s *Store) Controls(ctx context.Context, ws cybervault.WorkspaceID, known int64) (*cybervault.Controls, error) {
 	page, err := list(ctx, s, "SELECT revision, doc FROM detection_controls WHERE workspace_id = ? LIMIT ?", []any{ws.Key()}, 1,
 		func(scan func(...any) error) (*cybervault.Controls, error) {
@@ -19,13 +19,8 @@ func (s *Store) Controls(ctx context.Context, ws cybervault.WorkspaceID, known i
 			}
 			return c, json.Unmarshal([]byte(doc), c)
 		})
-	switch {
-	case err != nil:
-		return nil, err
-	case len(page.Rows) == 0 && known == 0, len(page.Rows) > 0 && page.Rows[0].Revision == known:
-		return nil, nil
-	case len(page.Rows) == 0:
-		return &cybervault.Controls{}, nil
+	if err != nil || len(page.Rows) == 0 {
+		return &cybervault.Controls{}, err
 	}
 	return page.Rows[0], nil
 }

@@ -144,11 +144,12 @@ func (x *expression) String() string {
 	if x == nil {
 		return ""
 	}
-	s := x.re.String()
+	var b strings.Builder
+	b.WriteString(x.re.String())
 	for _, a := range x.ahead {
-		s += fmt.Sprintf("\x01%t%s", a.want, a.re)
+		fmt.Fprintf(&b, "\x01%t%s", a.want, a.re)
 	}
-	return s
+	return b.String()
 }
 
 // translate turns PCRE's spellings into those of RE2 that mean the same.
@@ -161,9 +162,10 @@ func translate(expr string) string {
 	for i := 0; i < len(expr); i++ {
 		c := expr[i]
 		if c != '\\' || i+1 == len(expr) {
-			if c == '[' {
+			switch c {
+			case '[':
 				class = true
-			} else if c == ']' {
+			case ']':
 				class = false
 			}
 			b.WriteByte(c)
