@@ -367,10 +367,11 @@ func (b *Batch) web(rec *cybervault.Record, at time.Time, matches []web.Match) {
 		return
 	}
 	path := f[cybervault.FieldWebStem]
+	broken := path == "" && f[cybervault.FieldWebMethod] == ""
 	if path == "" {
-		path = f[cybervault.FieldWebURI] // no HTTP request
+		path = f[cybervault.FieldWebURI]
 	}
-	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: path, Status: status, Told: len(matches) > 0, Time: at})
+	scan := b.e.scans.Add(web.Probe{Key: b.ws.String() + "\x00" + source + "\x00" + k.target, Path: path, Status: status, Broken: broken, Told: len(matches) > 0, Time: at})
 	if scan == nil || v.hides(scan.Rule, scan.Vector) {
 		return
 	}

@@ -159,6 +159,9 @@ func (s *address) pattern() string {
 	if w := within(FastWindow); len(w) >= FastNames && (guesses(w) || len(w) >= FastOneName) {
 		return BruteForce
 	}
+	if len(within(BurstWindow)) >= BurstTries {
+		return BruteForce
+	}
 	if w := s.Attempts; len(w) >= SlowNames && (guesses(w) || len(w) >= SlowOneName) && len(w) >= SlowBetter*s.good(newest) {
 		return SlowBruteForce
 	}

@@ -73,9 +73,12 @@ func TestPatterns(t *testing.T) {
 		"guessed, then in by key": {append(every(12, 2*time.Second, func(_ int, at time.Duration) Attempt { return try(at, "a", "root", false) }),
 			enter(time.Minute, "a", "ann", false)), BruteForce, 12},
 
+		"one account, faster than anyone types": {every(BurstTries, 1900*time.Millisecond, func(_ int, at time.Duration) Attempt { return try(at, "a", "ann", false) }), BruteForce, BurstTries},
+
 		// What people do.
-		"mistypes twice":           {[]Attempt{try(0, "a", "ann", false), try(9*time.Second, "a", "ann", false), enter(20*time.Second, "a", "ann", true)}, "", 0},
-		"caps lock, nine in a row": {append(every(9, 8*time.Second, func(_ int, at time.Duration) Attempt { return try(at, "a", "ann", false) }), enter(2*time.Minute, "a", "ann", true)), "", 0},
+		"a mail program with an old password": {every(9, 3*time.Second, func(_ int, at time.Duration) Attempt { return try(at, "a", "ann", false) }), "", 0},
+		"mistypes twice":                      {[]Attempt{try(0, "a", "ann", false), try(9*time.Second, "a", "ann", false), enter(20*time.Second, "a", "ann", true)}, "", 0},
+		"caps lock, nine in a row":            {append(every(9, 8*time.Second, func(_ int, at time.Duration) Attempt { return try(at, "a", "ann", false) }), enter(2*time.Minute, "a", "ann", true)), "", 0},
 		"misspells the name at first": {append(every(3, 5*time.Second, func(_ int, at time.Duration) Attempt { return try(at, "a", "an", true) }),
 			try(20*time.Second, "a", "ann", false), enter(30*time.Second, "a", "ann", true)), "", 0},
 		"mistypes every morning for a week": {func() (out []Attempt) {

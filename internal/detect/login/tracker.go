@@ -34,6 +34,8 @@ const (
 	FastWindow   = 2 * time.Minute // brute_force: a program's pace
 	FastNames    = 6               // attempts, where several names, an unknown one or root are tried
 	FastOneName  = 10              // attempts on one existing account
+	BurstWindow  = 10 * time.Second
+	BurstTries   = 6 // attempts within BurstWindow, whatever at: nobody types six passwords in it
 	SlowWindow   = 7 * 24 * time.Hour
 	SlowNames    = 8  // attempts within SlowWindow, likewise; what a success forgave is left out
 	SlowOneName  = 15 // likewise

@@ -26,6 +26,7 @@ const (
 // unanswered. A crawler with a stale sitemap is slower, and finds most pages.
 const (
 	sensitiveWeight = 3
+	brokenWeight    = 1
 	sensitiveWindow = 10 * time.Minute
 	forcedPaths     = 40
 	forcedShare     = 0.9
@@ -43,6 +44,7 @@ type Probe struct {
 	Key    string // workspace and address
 	Path   string // of the target, without the query
 	Status int    // 0 if unknown
+	Broken bool   // it is no HTTP request; Path is all there is of it
 	Told   bool   // a rule matched it, so that it is counted already
 	Time   time.Time
 }
@@ -128,6 +130,14 @@ func (s *Scans) Add(p Probe) *Scan {
 		return nil
 	}
 	weight, what := Sensitivity(p.Path)
+	if p.Broken {
+		// What speaks another protocol to a web server looks for something. A browser
+		// does so with TLS, where a link has the wrong scheme.
+		weight, what = brokenWeight, p.Path
+		if strings.HasPrefix(p.Path, "\x16\x03") || strings.HasPrefix(p.Path, `\x16\x03`) {
+			weight = 0
+		}
+	}
 	if weight == 0 {
 		what = p.Path
 	}
