@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/cybervault/cybervault/internal/detect/sigma"
@@ -131,7 +132,7 @@ func cut(data []byte) (out [][]byte) {
 
 // vary makes another rule of the same form, whose literals are others: letters
 // and digits are moved on by n, so that lengths, wildcards and the number of
-// comparisons stay. A regular expression gets a demand of its own beside its.
+// comparisons stay.
 func vary(rule *sigma.Rule, n int) *sigma.Rule {
 	out := *rule
 	out.ID = fmt.Sprintf("%s-%d", rule.ID, n)
@@ -159,19 +160,53 @@ func vary(rule *sigma.Rule, n int) *sigma.Rule {
 func varyValue(i *sigma.Item, v *sigma.Value, n int) {
 	switch {
 	case slices.Contains(i.Modifiers, "re"):
-		v.Text = fmt.Sprintf("(?:%s)[^~]*q%dz", v.Text, n)
+		text := varyExpression(v.Text, n)
+		if _, err := regexp.Compile(text); err != nil || text == v.Text {
+			text = fmt.Sprintf("(?:%s)q%dz", v.Text, n) // nothing that could be moved
+		}
+		v.Text = text
 	case v.Kind == sigma.NumberValue || v.Kind == sigma.StringValue && !slices.Contains(i.Modifiers, "cidr") && !slices.Contains(i.Modifiers, "fieldref"):
 		text := []byte(v.Text)
 		for at, c := range text {
-			switch {
-			case c >= 'a' && c <= 'z':
-				text[at] = 'a' + (c-'a'+byte(n))%26
-			case c >= 'A' && c <= 'Z':
-				text[at] = 'A' + (c-'A'+byte(n))%26
-			case c >= '1' && c <= '9':
-				text[at] = '1' + (c-'1'+byte(n))%9
-			}
+			text[at] = moved(c, n)
 		}
 		v.Text = string(text)
 	}
+}
+
+// moved is another letter or digit; 0 stays, so that numbers keep their length.
+func moved(c byte, n int) byte {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return 'a' + (c-'a'+byte(n%26))%26
+	case c >= 'A' && c <= 'Z':
+		return 'A' + (c-'A'+byte(n%26))%26
+	case c >= '1' && c <= '9':
+		return '1' + (c-'1'+byte(n%9))%9
+	}
+	return c
+}
+
+// varyExpression moves the literal characters of a regular expression, and leaves
+// escapes, classes, repetitions and flags as they are.
+func varyExpression(expr string, n int) string {
+	out := []byte(expr)
+	for i := 0; i < len(out); i++ {
+		switch c := out[i]; {
+		case c == '\\':
+			i++
+		case c == '[' || c == '{':
+			end := bytes.IndexByte(out[i+1:], c+2) // ] and } stand two behind
+			if end < 0 {
+				return expr
+			}
+			i += end + 1
+		case c == '(' && bytes.HasPrefix(out[i:], []byte("(?")):
+			for i++; i+1 < len(out) && out[i] != ':' && out[i] != ')'; i++ {
+			}
+		default:
+			out[i] = moved(c, n)
+		}
+	}
+	return string(out)
 }

@@ -62,11 +62,24 @@ func TestVary(t *testing.T) {
 	if got := other.Detections[0].Groups[0].Items[0].Values[0].Text; got != "fpg=" {
 		t.Errorf("got %q", got)
 	}
-	if got := other.Detections[1].Groups[0].Items[0].Values[0].Text; got != "(?:curl/[0-9])[^~]*q3z" {
+	if got := other.Detections[1].Groups[0].Items[0].Values[0].Text; got != "fxuo/[0-9]" {
 		t.Errorf("got %q", got)
 	}
 	if rule.Detections[0].Groups[0].Items[0].Values[0].Text != "cmd=" || other.ID == rule.ID {
 		t.Error("the rule itself was changed")
+	}
+}
+
+func TestVaryExpression(t *testing.T) {
+	t.Parallel()
+	for expr, want := range map[string]string{
+		`(?i)abc\s[a-z]{1,3}(?:x|yz)`: `(?i)bcd\s[a-z]{1,3}(?:y|za)`,
+		`a[b`:                         `a[b`,
+		`\w+9`:                        `\w+1`,
+	} {
+		if got := varyExpression(expr, 1); got != want {
+			t.Errorf("%s: got %s, want %s", expr, got, want)
+		}
 	}
 }
 
