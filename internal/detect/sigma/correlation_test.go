@@ -412,6 +412,35 @@ func TestCorrelatorOutlivesARestart(t *testing.T) {
 	}
 }
 
+func TestContinueKeepsCorrelationsApart(t *testing.T) {
+	t.Parallel()
+	first := correlation("type: event_count", "rules: [failed]", "timespan: 1m", "condition: {gte: 3}")
+	e, old := correlating(t, first+"---\n"+strings.Replace(first, "id: c\n", "id: d\n", 1))
+	feed(e, old, login{0, "4625", ""}, login{1, "4625", ""})
+	// One that is new says the same as one that stays: it begins anew all the same.
+	next, _ := correlating(t, strings.Replace(first, "id: c\n", "id: new\n", 1)+"---\n"+first)
+	hits := feed(next, next.Continue(old), login{2, "4625", ""})
+	if len(hits) != 1 || hits[0].ID != "c" || hits[0].Count != 3 {
+		t.Errorf("got %v", shown(hits))
+	}
+}
+
+func TestANameMeansTheFilesOwnRule(t *testing.T) {
+	t.Parallel()
+	all := &Collection{}
+	for i, file := range []string{"a.yml", "b.yml"} {
+		rule := fmt.Sprintf("title: R\nname: same\nid: r%d\nlogsource: {product: windows}\ndetection: {s: {EventID: %d}, condition: s}\n---\n", i, i)
+		all.add(Parse(file, []byte(rule+strings.Replace(correlation("type: event_count", "rules: [same]", "timespan: 1m", "condition: {gte: 1}"), "id: c\n", "id: c"+file+"\n", 1))))
+	}
+	e, errs := CompileAll(all, Options{})
+	if len(errs) > 0 {
+		t.Fatal(errs[0])
+	}
+	if hits := feed(e, e.NewCorrelator(), login{0, "1", ""}); len(hits) != 1 || hits[0].ID != "cb.yml" {
+		t.Errorf("got %v", shown(hits))
+	}
+}
+
 func shown(hits []CorrelationHit) (out []string) {
 	for _, h := range hits {
 		out = append(out, fmt.Sprint(h.Title, h.New, h.Count, h.Total, h.First, h.Last, h.Group, h.Value, h.Samples))

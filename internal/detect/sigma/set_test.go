@@ -20,7 +20,7 @@ func TestSet(t *testing.T) {
 	s, err := LoadSet([]Source{
 		{Name: "shipped", Prefix: "rules", FS: files("a/f.yml", filterRules, "a/f.hit.yml", "no rule", "b/bad.yml", "title: Bad\nid: bad\nlogsource: {product: x}\n")},
 		{Name: "/etc/rules", Prefix: "/etc/rules", FS: files("a.yml", own[strings.Index(own, "title: Our"):strings.Index(own, "---\ntitle: Elsewhere")],
-			"c.yml", correlation("type: event_count", "rules: [archiver]", "timespan: 1m", "condition: {gte: 2}"),
+			"c.yml", correlation("type: event_count", "generate: true", "rules: [archiver]", "timespan: 1m", "condition: {gte: 2}"),
 			"f.yml", "title: F\nid: f\nlogsource: {product: windows}\nfilter:\n    rules: any\n    a: {User: root}\n    condition: not a\n")},
 	}, SetOptions{Off: []string{"AAAAAAAA-0000-4000-8000-000000000003", "aaaaaaaa-0000-4000-8000-000000000001"}})
 	if err != nil {
