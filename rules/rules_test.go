@@ -61,12 +61,31 @@ func TestRules(t *testing.T) {
 		for _, e := range c.Errors {
 			t.Error(e)
 		}
-		engine, errs := sigma.Compile(c.Rules, sigma.Options{})
+		engine, errs := sigma.CompileAll(c, sigma.Options{})
 		for _, e := range errs {
 			t.Error(e)
 		}
 		base := strings.TrimSuffix(name, ".yml")
 		hits, misses := records(t, base, ".hit"), records(t, base, ".miss")
+		for _, r := range c.Correlations {
+			if other, taken := ids[r.ID]; taken {
+				t.Errorf("%s has the id of %s", name, other)
+			}
+			ids[r.ID] = name
+			checkMeta(t, name, &r.Meta)
+			if !correlates(engine, hits, r.ID) {
+				t.Errorf("%s: %q does not come about with %s.hit", name, r.Title, base)
+			}
+			if correlates(engine, misses, r.ID) {
+				t.Errorf("%s: %q comes about with %s.miss", name, r.Title, base)
+			}
+			if len(misses) == 0 {
+				t.Errorf("%s: there is no %s.miss", name, base)
+			}
+		}
+		if len(c.Correlations) > 0 {
+			return nil // what they are made of need not be worth anything alone
+		}
 		for _, r := range c.Rules {
 			if other, taken := ids[r.ID]; taken {
 				t.Errorf("%s has the id of %s", name, other)
@@ -100,6 +119,18 @@ func TestRules(t *testing.T) {
 func matches(engine *sigma.Engine, records []*cybervault.Record, id string) bool {
 	for _, r := range records {
 		for _, hit := range engine.Match(r) {
+			if hit.ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func correlates(engine *sigma.Engine, records []*cybervault.Record, id string) bool {
+	c := engine.NewCorrelator()
+	for _, r := range records {
+		for _, hit := range c.Add(engine.Match(r), r, r.Time, "") {
 			if hit.ID == id {
 				return true
 			}

@@ -220,6 +220,8 @@ func TestCommandsThatSpeakToAServer(t *testing.T) {
 		"keys_create": {args: "keys create ci --scopes events:write,read", answers: map[string][]answer{"POST /v1/keys": {{201, strings.TrimSuffix(aKey, "}") + `,"key":"cvk_abcdefgh"}`}}}},
 		"keys_revoke": {args: "keys revoke key_1", answers: map[string][]answer{"DELETE /v1/keys/key_1": {{204, ""}}}},
 
+		"rules_disable":      {args: "rules disable 942100 --reason loud", answers: map[string][]answer{"PATCH /v1/rules/942100": {{204, ""}}}},
+		"rules_enable":       {args: "rules enable 942100", answers: map[string][]answer{"PATCH /v1/rules/942100": {{204, ""}}}},
 		"exceptions":         {args: "exceptions", answers: map[string][]answer{"GET /v1/exceptions": {{200, page("", anException)}}}},
 		"exceptions_add":     {args: "exceptions add reconnaissance --where source_ip|cidr=198.51.100.0/24 --where user=ann --where user=bob --reason scanner --until 2027-06-30T00:00:00Z", answers: map[string][]answer{"POST /v1/exceptions": {{201, anException}}}},
 		"exceptions_preview": {args: "exceptions add reconnaissance --reason scanner --would-hide", answers: map[string][]answer{"POST /v1/exceptions/preview": {{200, `{"looked":12,"hidden":1,"partly":0,"findings":[{"event_id":"wh_1","event":"threat.detected","timestamp":"2026-01-30T08:00:00Z","rules":["scan.sensitive_paths"],"whole":true}]}`}}}},

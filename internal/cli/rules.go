@@ -17,8 +17,8 @@ import (
 
 func newRules(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rules", GroupID: groupServer, Args: cobra.NoArgs, Short: "Check, list, explain, test and import Sigma rules",
-		Long: `Works on rule files, without a server: the rules that the program ships, those of
+		Use: "rules", GroupID: groupServer, Args: cobra.NoArgs, Short: "Check, list, explain, test, import and switch rules",
+		Long: `All but enable and disable work on rule files, without a server: the rules that the program ships, those of
 each --rules directory, and those that a command names. Of rules with one id the
 last one counts.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -27,7 +27,7 @@ last one counts.`,
 	cmd.PersistentFlags().StringArrayVar(&f.dirs, "rules", nil, "directory of Sigma rules beside the shipped ones; repeatable")
 	cmd.PersistentFlags().StringArrayVar(&f.pipelines, "pipeline", nil, "processing pipeline to send rules through: a file, or "+strings.Join(sigma.BuiltinPipelines(), ", ")+"; repeatable")
 	cmd.PersistentFlags().BoolVar(&f.bare, "no-shipped", false, "leave the shipped rules out")
-	cmd.AddCommand(newRulesCheck(f), newRulesList(f), newRulesExplain(f), newRulesTest(f), newRulesImport(f))
+	cmd.AddCommand(newRulesCheck(f), newRulesList(f), newRulesExplain(f), newRulesTest(f), newRulesImport(f), newRulesSwitch(env, true), newRulesSwitch(env, false))
 	return cmd
 }
 
