@@ -31,6 +31,7 @@ type report struct {
 	Model    modelFigures     `json:"model"`
 	CRS      crsFigures       `json:"crs_regression_tests"`
 	Scenario scenariosFigures `json:"crowdsec_scenarios"`
+	Shipped  shippedFigures   `json:"shipped_rules"`
 	Sigma    sigmaFigures     `json:"sigmahq"`
 }
 
@@ -70,6 +71,9 @@ func run(ctx context.Context, dir string, asJSON bool, out io.Writer) error {
 		return err
 	}
 	if r.Scenario, err = evalScenarios(ctx, dir); err != nil {
+		return err
+	}
+	if r.Shipped, err = evalShipped(ctx, dir); err != nil {
 		return err
 	}
 	if r.Sigma, err = evalSigma(ctx, dir); err != nil {
@@ -135,6 +139,13 @@ func (r report) table(out io.Writer) error {
 	w.print("  stages as expected, ours / stock   %d / %d of %d (%d gained)", r.CRS.Ours, r.CRS.Stock, r.CRS.Stages, r.CRS.Gained)
 	for _, m := range r.CRS.Lost {
 		w.print("    lost %s", m)
+	}
+	w.print("")
+	w.print("the %d shipped rules and correlations", r.Shipped.Rules)
+	w.print("  CloudTrail techniques detected     %d of %d; %d of %d records matched by rules of another tactic alone", r.Shipped.Detected, r.Shipped.Techniques, r.Shipped.OtherTactic, r.Shipped.Records)
+	w.print("  Windows captures detected          %d of %d", r.Shipped.CapturesFound, r.Shipped.Captures)
+	for _, m := range append(r.Shipped.Undetected, r.Shipped.CapturesMissed...) {
+		w.print("    missed %s", m)
 	}
 	w.print("")
 	w.print("CrowdSec scenarios of sources that are read: source address found in %d of %d", r.Scenario.Found, r.Scenario.Scenarios)
