@@ -196,13 +196,21 @@ func (p *tab) excused(line string) bool {
 	return false
 }
 
-// run performs actions, and ends the test with the page's text when one fails.
+// run performs actions, and ends the test with the page's text when one fails. A
+// live update may replace an element between the moment it is found and the one it
+// is to be used: then nothing was done with it, and it is looked for again.
 func (p *tab) run(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
 	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.t.Fatalf("%v\nthe page is %s", err, p.page())
+	for _, action := range actions {
+		err := chromedp.Do(ctx, action)
+		for err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "Could not find node with given id") {
+			err = chromedp.Do(ctx, action)
+		}
+		if err != nil {
+			p.t.Fatalf("%v\nthe page is %s", err, p.page())
+		}
 	}
 }
 
