@@ -202,7 +202,8 @@ func varyExpression(expr string, n int) string {
 			}
 			i += end + 1
 		case c == '(' && bytes.HasPrefix(out[i:], []byte("(?")):
-			for i++; i+1 < len(out) && out[i] != ':' && out[i] != ')'; i++ {
+			if end := bytes.IndexAny(out[i:], ":)"); end > 0 { // flags
+				i += end
 			}
 		default:
 			out[i] = moved(c, n)

@@ -206,12 +206,22 @@ func (l *lane) settle(c cybervault.Claim, found finding, err error) {
 	} else {
 		l.urgent.ready = l.urgent.ready || full
 	}
-	if !found.next.IsZero() {
-		l.setAlarm(&l.overflow, found.next)
+	l.lookAt(&l.overflow, found.next, len(found.claimed) == 0)
+	l.lookAt(&l.urgent, found.severe, len(found.claimed) == 0)
+}
+
+// lookAt sets a watch to when the store says that something is due next; zero
+// leaves it. Where a claim found nothing although that time is past, this node's
+// clock is ahead of the store's: then it asks again in a moment, not as fast as it
+// can until the clocks agree.
+func (l *lane) lookAt(w *watch, next time.Time, empty bool) {
+	if next.IsZero() {
+		return
 	}
-	if !found.severe.IsZero() {
-		l.setAlarm(&l.urgent, found.severe)
+	if now := l.d.cfg.Now(); empty && !next.After(now) {
+		next = now.Add(emptyClaimPause)
 	}
+	l.setAlarm(w, next)
 }
 
 // finding is what a claim has found, and when to look again.

@@ -89,8 +89,13 @@ const (
 	maxClaim      = 512      // taken out of the store at once
 	starvedClaim  = 8        // taken by a lane with nothing to do, even when windowBytes are used up
 	maxClaimPause = 15 * time.Second
-	sweepEvery    = 30 * time.Second
-	releaseBatch  = 1000
+
+	// The least time after a claim that found nothing, though something is due by
+	// this node's clock.
+	emptyClaimPause = 50 * time.Millisecond
+
+	sweepEvery   = 30 * time.Second
+	releaseBatch = 1000
 
 	// startLimit is how many attempts may be under way to a webhook that nothing
 	// is known of; each success adds one, up to the webhook's own bound.

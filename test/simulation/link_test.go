@@ -195,6 +195,9 @@ func (l *link) apart(t time.Time, webhook cybervault.WebhookID) time.Time {
 	if t.IsZero() {
 		return t
 	}
+	if now := l.node.now(); t.Before(now) {
+		t = now // the worker of what was just claimed begins at this instant
+	}
 	return t.Add(time.Duration(1 + 7*l.hook(webhook)))
 }
 

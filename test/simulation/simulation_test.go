@@ -357,7 +357,7 @@ func TestReplaysAreExact(t *testing.T) {
 
 const (
 	exactSeeds = 10 // are run twice, or more often
-	exactRuns  = 5  // at most
+	exactRuns  = 12 // at most
 )
 
 // parting is where two traces begin to differ.
