@@ -16,6 +16,7 @@ import (
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/config"
 	"github.com/cybervault/cybervault/internal/detect"
+	"github.com/cybervault/cybervault/internal/detect/geo"
 	"github.com/cybervault/cybervault/internal/detect/incident"
 	"github.com/cybervault/cybervault/internal/detect/sigma"
 	"github.com/cybervault/cybervault/internal/telemetry"
@@ -37,15 +38,16 @@ func newAnalyze(env *Env) *cobra.Command {
 		Long: `Reads log files, all files below a directory, or stdin (-), compressed with gzip or not,
 and prints the events that a server would publish for them. Nothing is stored or sent.
 The records of all files are judged in the order of their times, which are those of the
-log, so the same files give the same events.`,
+log, so the same files give the same events. The threat engine is set up by the same
+settings as a server's: flags, environment, or the file of settings.`,
 		Example: `  cybervault analyze /var/log/nginx/access.log /var/log/auth.log
   cybervault analyze /var/log
   zcat old/*.gz | cybervault analyze --json - | jq .data.vector`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args) },
 	}
+	a.settings = config.Bind(cmd.Flags(), "rules", "geoip", "paranoia", "web-sites", "incident-quiet")
 	cmd.Flags().StringVar(&a.source, "source", "", "name of the source that the records come from")
 	cmd.Flags().StringVar(&a.format, "format", "", "read everything as this format instead of recognising it")
-	cmd.Flags().StringArrayVar(&a.rules, "rules", nil, "directory of Sigma rules to use beside the shipped ones; repeatable")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print the events' envelopes, one a line")
 	return cmd
 }
@@ -55,7 +57,7 @@ type analysis struct {
 	env            *Env
 	source, format string
 	json           bool
-	rules          []string
+	settings       *config.Flags
 
 	engine    *detect.Engine
 	incidents incident.Memory
@@ -73,13 +75,15 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	settings := detect.Config{Now: a.env.Now}
-	if settings.Rules, err = a.loadRules(); err != nil {
+	settings, err := a.settings.Load(a.env.LookupEnv)
+	if err != nil {
+		return usagef("%s", err)
+	}
+	closeGeo, err := a.openEngine(settings)
+	if err != nil {
 		return err
 	}
-	if a.engine, err = detect.New(settings); err != nil {
-		return err
-	}
+	defer closeGeo()
 	// A fixed workspace: envelopes look as a server's do, and the same each time.
 	workspace := cybervault.WorkspaceID{UUID: cybervault.UUIDFromParts(0, 0)}
 	batch := a.engine.Begin(workspace)
@@ -91,7 +95,7 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	took := progress.end()
 	a.count(report)
 	findings, judgeErr := batch.End(ctx)
-	findings, groupErr := a.incidents.Analyse(ctx, workspace, findings, config.Default().IncidentQuiet)
+	findings, groupErr := a.incidents.Analyse(ctx, workspace, findings, settings.IncidentQuiet)
 	failed := []error{stopped, judgeErr, groupErr, a.print(workspace, findings)}
 	for _, in := range report.Inputs {
 		if in.Err != nil && stopped == nil { // or it says no more than that
@@ -102,10 +106,33 @@ func (a *analysis) run(ctx context.Context, names []string) error {
 	return errors.Join(failed...)
 }
 
+// openEngine makes the engine as a server with these settings does. What it returns
+// closes the GeoIP databases.
+func (a *analysis) openEngine(settings config.Config) (closeGeo func(), err error) {
+	c := detect.Config{Now: a.env.Now, Paranoia: settings.Paranoia, Sites: settings.WebSites}
+	closeGeo = func() {}
+	if files := settings.Detect.GeoIP; len(files) > 0 {
+		places, err := geo.Open(files...)
+		if err != nil {
+			return nil, usagef("geoip: %s", err)
+		}
+		closeGeo = func() { _ = places.Close() }
+		c.Locate = places.Locate
+	}
+	if c.Rules, err = a.loadRules(settings.Detect.Rules); err == nil {
+		a.engine, err = detect.New(c)
+	}
+	if err != nil {
+		closeGeo()
+		return nil, err
+	}
+	return closeGeo, nil
+}
+
 // loadRules loads the Sigma rules, and says on stderr which cannot be used.
-func (a *analysis) loadRules() (*sigma.Engine, error) {
+func (a *analysis) loadRules(dirs []string) (*sigma.Engine, error) {
 	sources := []detect.RuleSource{{FS: rules.FS()}}
-	for _, dir := range a.rules {
+	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return nil, usagef("--rules: %s is not a directory that can be read", dir)
 		}

@@ -154,3 +154,36 @@ func TestAnalyzeADirectory(t *testing.T) {
 		t.Errorf("with a damaged file: status %d, %s%s", got.status, got.stdout, got.stderr)
 	}
 }
+
+// The settings of a server's engine are those of an analysis.
+func TestAnalyzeIsSetUpAsAServer(t *testing.T) {
+	t.Parallel()
+	_, auth := attackLog(t)
+	access := filepath.Join(t.TempDir(), "shop.log")
+	var b strings.Builder
+	for i := range 40 {
+		// What paranoia level 1 lets pass: text with many signs.
+		fmt.Fprintf(&b, `shop.example.com:443 203.0.113.7 - - [10/Mar/2025:08:52:%02d +0000] "GET /s?q=a%%22%%22%%60%%60%%3C%%3E%%3C%%3E%d HTTP/1.1" 200 512 "-" "Mozilla/5.0 (X11; Linux x86_64) Firefox/135.0"`+"\n", i, i)
+	}
+	if err := os.WriteFile(access, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	usual := run(t, nil, "", "analyze", access)
+	if usual.status != cli.ExitDone || strings.Contains(usual.stdout, "203.0.113.7") {
+		t.Fatalf("status %d:\n%s%s", usual.status, usual.stdout, usual.stderr)
+	}
+	for name, got := range map[string]result{
+		"a flag":     run(t, nil, "", "analyze", "--paranoia", "4", access),
+		"a site":     run(t, nil, "", "analyze", "--web-sites", "shop.example.com=4", access),
+		"a variable": run(t, map[string]string{"CYBERVAULT_PARANOIA": "4"}, "", "analyze", access),
+	} {
+		if got.status != cli.ExitDone || !strings.Contains(got.stdout, "203.0.113.7") {
+			t.Errorf("%s: status %d:\n%s%s", name, got.status, got.stdout, got.stderr)
+		}
+	}
+	for flag, value := range map[string]string{"--paranoia": "5", "--geoip": filepath.Join(t.TempDir(), "none.mmdb"), "--rules": auth} {
+		if got := run(t, nil, "", "analyze", flag, value, auth); got.status != cli.ExitUsage || !strings.Contains(got.stderr, strings.TrimPrefix(flag, "--")) {
+			t.Errorf("%s %s: status %d: %s", flag, value, got.status, got.stderr)
+		}
+	}
+}
