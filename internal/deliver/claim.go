@@ -56,11 +56,20 @@ func (l *lane) wakeAt(t time.Time, severity cybervault.Severity) {
 }
 
 func (l *lane) setAlarm(w *watch, t time.Time) {
-	if l.stopped || !w.alarm.IsZero() && !t.Before(w.alarm) {
+	if l.stopped {
 		return
 	}
+	now := l.d.cfg.Now()
+	if !w.alarm.IsZero() && !t.Before(w.alarm) {
+		if w.alarm.After(now) {
+			return
+		}
+		// It should have rung: the clock was set forward, of which its timer knows
+		// nothing.
+		t = w.alarm
+	}
 	w.alarm = t
-	wait := max(t.Sub(l.d.cfg.Now()), 0)
+	wait := max(t.Sub(now), 0)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(wait, func() { l.ring(w) })
 	} else {

@@ -28,3 +28,22 @@ func TestAClockAheadDoesNotAskAllTheTime(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is set forward makes due what a timer would still wait for: the next
+// time that the lane sets an alarm, it sees so.
+func TestAClockSetForwardRingsTheAlarm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 24*time.Hour)
+		hook := w.webhook(answering(500, 0))
+		w.commit(hook, []byte("{}"), false)
+		<-time.After(61 * time.Second) // a sweep has been, the next is to come
+		w.clock.Add(int64(30 * 24 * time.Hour))
+		w.commit(hook, []byte("{}"), false)
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if n := len(w.net.got(hook.URL)); n != 3 {
+			t.Errorf("%d requests, want one of each delivery and the first one's retry", n)
+		}
+	})
+}
