@@ -55,6 +55,11 @@ func (l *lane) wakeAt(t time.Time, severity cybervault.Severity) {
 	l.refill()
 }
 
+// soonest is the least that a timer of a lane waits. One of 0 is rung by whoever
+// sets it, not by the clock; with testing/synctest, on several processors at once,
+// the race detector of Go 1.26 breaks down over that (golang.org/issue/78156).
+const soonest = time.Nanosecond
+
 func (l *lane) setAlarm(w *watch, t time.Time) {
 	if l.stopped {
 		return
@@ -69,7 +74,7 @@ func (l *lane) setAlarm(w *watch, t time.Time) {
 		t = w.alarm
 	}
 	w.alarm = t
-	wait := max(t.Sub(now), 0)
+	wait := max(t.Sub(now), soonest)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(wait, func() { l.ring(w) })
 	} else {

@@ -123,7 +123,7 @@ func (l *lane) resumeAt(t time.Time) {
 	if l.stopped || t.IsZero() {
 		return
 	}
-	wait := max(t.Sub(l.d.cfg.Now()), 0)
+	wait := max(t.Sub(l.d.cfg.Now()), soonest)
 	if l.gate == nil {
 		l.gate = time.AfterFunc(wait, l.resume)
 	} else {
