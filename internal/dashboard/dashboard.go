@@ -98,6 +98,7 @@ func New(cfg Config) (http.Handler, error) {
 	d.closed(mux, "GET /live", d.live)
 	d.closed(mux, "GET /{$}", d.overview)
 	d.closed(mux, "GET /deliveries", d.listDeliveries)
+	d.closed(mux, "POST /deliveries", d.bulkDeliveries)
 	d.closed(mux, "GET /deliveries/{id}", d.showDelivery)
 	d.closed(mux, "POST /deliveries/{id}/replay", d.replayDelivery)
 	d.closed(mux, "POST /deliveries/{id}/cancel", d.cancelDelivery)

@@ -40,6 +40,7 @@ type deliveriesView struct {
 
 // deliveryList is the part of the page that follows changes.
 type deliveryList struct {
+	Here   string // address of this list
 	Tabs   []tab
 	Status string
 	Rows   []deliveryRow
@@ -64,6 +65,7 @@ type deliveryRow struct {
 	Next        moment // when it is tried again; zero unless it is waiting for that
 	Test        bool
 	Replay      bool
+	Tickable    bool // stands in a list from which several can be chosen
 }
 
 // logFilter is what the person typed, kept as typed.
@@ -151,7 +153,13 @@ func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	v.List = deliveryList{Tabs: statusTabs(f), Status: f.Status, Rows: rows, Any: f.any(), Problem: v.Filter.Problem}
+	for i := range rows {
+		rows[i].Tickable = true
+	}
+	if notice := bulkNotice(r.URL.Query()); notice != "" {
+		v.Notice = notice
+	}
+	v.List = deliveryList{Here: f.url("/deliveries"), Tabs: statusTabs(f), Status: f.Status, Rows: rows, Any: f.any(), Problem: v.Filter.Problem}
 	if found.More && len(rows) > 0 {
 		v.List.Older = f.with(func(f *logFilter) { f.Before = rows[len(rows)-1].ID }).url("/deliveries")
 	}

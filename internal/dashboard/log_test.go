@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -242,7 +244,7 @@ func TestErrorPages(t *testing.T) {
 	for _, path := range []string{"/deliveries/x", "/events/dlv_1", "/deliveries/dlv_01936f2a-0000-7000-8000-000000000000", "/events/wh_01936f2a-0000-7000-8000-000000000000/raw", hooks + "/whk_01936f2a-0000-7000-8000-000000000000"} {
 		s.get(path).want(t, http.StatusNotFound, "Not found")
 	}
-	s.post("/deliveries", nil).want(t, http.StatusNotFound)
+	s.post("/events", nil).want(t, http.StatusNotFound)
 	if s.log.Len() != 0 {
 		t.Errorf("what a visitor mistyped was logged: %s", s.log)
 	}
@@ -288,4 +290,45 @@ func TestTimesAreRelativeWithTheAbsoluteBesideThem(t *testing.T) {
 	if !regexp.MustCompile(`<time datetime="20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z" title="[0-9 :.-]+ UTC">(just now|\d+ s ago)</time>`).MatchString(a.body) {
 		t.Errorf("no such time: %s", excerpt(a.body))
 	}
+}
+
+func TestTickedDeliveriesAreReplayedAndCancelled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).login()
+	s.fake.Hook("https://example.com/in", "", dashboardtest.OK, "*")
+	waits := s.fake.Hook("https://example.org/in", "", dashboardtest.Down, "*")
+	for range 3 {
+		s.fake.Publish(cybervault.EventThreatDetected, nil)
+	}
+	before := s.deliveries(cybervault.DeliveryQuery{})
+	form := url.Values{"back": {"/deliveries?status=delivered"}, "action": {"replay"}}
+	for _, dl := range before[:4] { // two of each webhook
+		form.Add("id", dl.ID.String())
+	}
+	a := s.post("/deliveries", form)
+	if a.status != http.StatusSeeOther || a.header.Get("Location") != "/deliveries?status=delivered&did=replay&done=2&left=2" {
+		t.Fatalf("status %d to %q", a.status, a.header.Get("Location"))
+	}
+	s.get(a.header.Get("Location")).want(t, 200, "2 replayed, 2 could not be", `value="/deliveries?status=delivered"`)
+	if n := len(s.deliveries(cybervault.DeliveryQuery{})) - len(before); n != 2 {
+		t.Errorf("%d new deliveries", n)
+	}
+	form.Set("action", "cancel")
+	form.Set("back", "https://evil.example/")
+	if a = s.post("/deliveries", form); a.header.Get("Location") != "/?did=cancel&done=2&left=2" {
+		t.Errorf("to %q", a.header.Get("Location"))
+	}
+	for _, dl := range s.deliveries(cybervault.DeliveryQuery{Webhook: waits.ID}) {
+		if ticked := slices.Contains(form["id"], dl.ID.String()); ticked != (dl.Status == cybervault.DeliveryCancelled) {
+			t.Errorf("%s is %s", dl.ID, dl.Status)
+		}
+	}
+	s.post("/deliveries", url.Values{"action": {"delete"}, "id": form["id"]}).want(t, 422, "replay or cancel")
+	many := url.Values{"action": {"cancel"}}
+	for range cybervault.DefaultPageSize + 1 {
+		many.Add("id", before[0].ID.String())
+	}
+	s.post("/deliveries", many).want(t, 422, "more than the 50")
+	s.get("/deliveries?did=cancel&done=0&left=0").want(t, 200, "No delivery was ticked")
+	s.get("/deliveries?did=cancel&done=%3Cb%3E&left=0").without(t, "cancelled.")
 }

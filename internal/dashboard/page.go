@@ -61,7 +61,9 @@ func here(r *http.Request) string {
 		return "/"
 	}
 	q := r.URL.Query()
-	q.Del("done")
+	for _, key := range []string{"did", "done", "left"} {
+		q.Del(key)
+	}
 	q.Del("token")
 	if len(q) == 0 {
 		return r.URL.Path

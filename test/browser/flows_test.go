@@ -437,3 +437,29 @@ func TestDevBannerIsSeen(t *testing.T) {
 		t.Errorf("the banner says %q", text)
 	}
 }
+
+// What is ticked is not lost to a live update, and one click replays it.
+func TestTickAndReplay(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.fake.Hook("https://a.example.com/in", "", dashboardtest.OK, "*")
+	for range 3 {
+		s.publish(cybervault.EventThreatDetected)
+	}
+	p := newTab(t, s, wide)
+	p.login()
+	p.open("/deliveries")
+	p.until("the stream is open", `document.querySelector("[data-live-switch]").dataset.state === "on"`)
+	p.until("nothing can be done with nothing", `[...document.querySelectorAll("[data-bulk] button")].every(b => b.disabled)`)
+	p.run(chromedp.Click(chromedp.CSS(`.tick input`)))
+	s.publish(cybervault.EventThreatDetected)
+	p.until("it waits", `document.querySelector("[data-live-word]").innerText === "New activity"`)
+	p.until("the tick stays", `document.querySelector("[data-ticked]").innerText === "1 ticked:" && `+rows+` === 3`)
+	p.run(chromedp.Click(chromedp.CSS(`[data-tick-all]`)))
+	p.until("all are ticked", `document.querySelector("[data-ticked]").innerText === "3 ticked:"`)
+	p.follow(`[data-bulk] button[value="replay"]`)
+	if text := p.text(`main`); !strings.Contains(text, "3 replayed.") {
+		t.Errorf("the page says %s", text)
+	}
+	p.until("what was replayed is in the list", rows+` === 7`)
+}

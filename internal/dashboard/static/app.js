@@ -76,6 +76,7 @@
     button.querySelector('[data-live-word]').textContent = word;
   };
   const reading = (part) => {
+    if (part.querySelector('.tick input:checked')) return true; // what is ticked would be lost
     const chosen = getSelection();
     return part.getBoundingClientRect().top < -200 || (!chosen.isCollapsed && part.contains(chosen.anchorNode));
   };
@@ -114,6 +115,26 @@
   addEventListener('scroll', () => { if (dirty) refresh(); }, { passive: true });
   addEventListener('pagehide', () => { source?.close(); source = null; });
 
+  // Ticked deliveries: all of the page at once, and how many.
+  const ticks = () => [...document.querySelectorAll('.tick input')];
+  const counted = () => {
+    const all = document.querySelector('[data-tick-all]');
+    if (!all) return;
+    const n = ticks().filter((t) => t.checked).length;
+    all.closest('label').hidden = false;
+    all.checked = n > 0 && n === ticks().length;
+    all.indeterminate = n > 0 && !all.checked;
+    document.querySelector('[data-ticked]').textContent = n ? n + ' ticked:' : 'None ticked';
+    for (const b of document.querySelectorAll('[data-bulk] button')) b.disabled = n === 0;
+  };
+  document.addEventListener('change', (event) => {
+    if (event.target.matches('[data-tick-all]')) for (const t of ticks()) t.checked = event.target.checked;
+    else if (!event.target.closest('.tick')) return;
+    counted();
+    if (dirty) refresh();
+  });
+  counted();
+
   // What stood open stays open when a part is put in place anew.
   let open = [];
   document.addEventListener('htmx:beforeRequest', () => { busy = true; });
@@ -123,6 +144,7 @@
   document.addEventListener('htmx:afterSwap', () => {
     for (const [id, was] of open) { const d = document.getElementById(id); if (d) d.open = was; }
     showButtons(document);
+    counted();
     if (button) button.hidden = !live();
     age();
   });
