@@ -33,6 +33,7 @@ type deliveryView struct {
 	Payload     payloadView
 	Curl        string
 	CurlNote    string
+	Signed      *signedView // of the last attempt; nil where it cannot be made again
 	Live        liveView
 }
 
@@ -102,6 +103,7 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	}
 	if n := len(attempts); n > 0 {
 		v.Curl, v.CurlNote = curl(attempts[n-1], event)
+		v.Signed = signed(attempts[n-1], event, hook)
 	}
 	if !dl.Status.Ended() {
 		v.Live = liveView{URL: "/deliveries/" + v.ID, Every: 1000}

@@ -175,7 +175,7 @@ func TestDeliveryPage(t *testing.T) {
 	s.get(path).want(t, 200,
 		"Retrying", "the next one is due <time", "Attempt 1", "Answered 503 Service Unavailable", "Retry-After", "awselb/2.0", "&lt;center&gt;",
 		"Name look-up", "Connect", "TLS", "Waiting for the answer", "X-CyberVault-Signature", "Hook A", "/events/"+e.ID.String(),
-		`<span class="n">0.10</span>`, "curl -sS -X POST &#39;https://a.example.com/in&#39;", `it&#39;\&#39;&#39;s`, "Cancel delivery", "data-live",
+		`<span class="n">0.10</span>`, "curl -sS -X POST &#39;https://a.example.com/in&#39;", `it&#39;\&#39;&#39;s`, "Cancel delivery", "data-live", "By the newest secret, which ends in",
 	).without(t, ">Replay<", "Certificate of the receiver") // none is known of it
 	s.get(path, "HX-Request", "true").want(t, 200, `id="delivery"`).without(t, "<html", `id="payload-text"`)
 

@@ -193,7 +193,7 @@ func (f *Fake) deliver(w *cybervault.Webhook, e *cybervault.Event) *cybervault.D
 	for n := 1; ; n++ {
 		a := f.attempt(w, d.ID, e.Type, n)
 		a.StartedAt = start
-		a.Request = append(a.Request, cybervault.Header{Name: "webhook-id", Value: e.ID.String()})
+		sign(a, w, e)
 		f.attempts[d.ID] = append(f.attempts[d.ID], a)
 		d.Attempts, d.LastStatus, d.LastFailure = n, a.Status, a.Failure
 		end := start.Add(a.Elapsed)

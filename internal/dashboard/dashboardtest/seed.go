@@ -80,13 +80,26 @@ func (f *Fake) attempt(w *cybervault.Webhook, id cybervault.DeliveryID, eventTyp
 			{Name: "X-CyberVault-Event", Value: eventType},
 			{Name: "X-CyberVault-Delivery", Value: id.String()},
 			{Name: "X-CyberVault-Attempt", Value: strconv.Itoa(number)},
-			{Name: "X-CyberVault-Signature", Value: cybervault.SignHex(w.Secrets[0].Value, []byte(id.String()))},
 		}
 		for _, h := range w.Headers {
 			a.Request = append(a.Request, cybervault.Header{Name: h.Name, Value: "••••••••"})
 		}
 	}
 	return a
+}
+
+// sign adds the signatures of an event to an attempt, as internal/deliver does.
+func sign(a *cybervault.Attempt, w *cybervault.Webhook, e *cybervault.Event) {
+	secret, seconds := w.Secrets[0].Value, a.StartedAt.Unix()
+	standard, err := cybervault.SignStandard(secret, e.ID.String(), seconds, e.Body)
+	if err != nil {
+		panic(err) // a mistake in a test's own data
+	}
+	a.Request = append(a.Request,
+		cybervault.Header{Name: "X-CyberVault-Signature", Value: cybervault.SignHex(secret, e.Body)},
+		cybervault.Header{Name: "webhook-id", Value: e.ID.String()},
+		cybervault.Header{Name: "webhook-timestamp", Value: strconv.FormatInt(seconds, 10)},
+		cybervault.Header{Name: "webhook-signature", Value: standard})
 }
 
 // Hook adds a webhook and says how its receiver behaves.
