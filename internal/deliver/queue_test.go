@@ -236,7 +236,7 @@ func (q *memQueue) finish(r *cybervault.Result) error {
 }
 
 func (q *memQueue) Release(_ context.Context, assignments []*cybervault.Assignment) error {
-	<-time.After(time.Duration(q.slow.Load()))
+	pass(time.Duration(q.slow.Load()))
 	return q.transact(func() {
 		for _, a := range assignments {
 			if d := q.rows[a.Delivery]; d.status == cybervault.DeliveryPending && d.token == a.Lease.Token {

@@ -286,8 +286,14 @@ func (w *world) send(hook *cybervault.Webhook, severity cybervault.Severity) cyb
 	return w.commitAs(hook, []byte(`{"id":"wh_1"}`), severity, false)
 }
 
-// pass lets virtual time pass.
-func pass(d time.Duration) { <-time.After(d) }
+// pass lets virtual time pass. A timer that is over when it is received from is
+// run by whoever receives, not by the clock, and when two do that at once the race
+// detector of Go 1.26 breaks down (golang.org/issue/78156).
+func pass(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}
 
 // leftBehind says what is still held in memory.
 func (w *world) leftBehind() (out []string) {
