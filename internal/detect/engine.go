@@ -411,7 +411,7 @@ func (b *Batch) login(rec *cybervault.Record, at time.Time) {
 	asset := target(rec.Host, rec)
 	a := login.Attempt{
 		Scope: b.ws.String() + "\x00" + asset, Address: source, User: f[cybervault.FieldUser],
-		Unknown: f[cybervault.FieldUnknownUser] != "", Class: f[cybervault.FieldEvent], Time: at,
+		Unknown: f[cybervault.FieldUnknownUser] != "", Exists: f[cybervault.FieldUnknownUser] == "" && f[cybervault.FieldUser] != "", Class: f[cybervault.FieldEvent], Time: at,
 	}
 	if pid := f[cybervault.FieldPID]; pid != "" {
 		a.Conn = pid

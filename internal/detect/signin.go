@@ -36,7 +36,9 @@ func readSignIn(rec *cybervault.Record) signIn {
 		return webSignIn(rec)
 	}
 	if outcome := rec.Fields[cybervault.FieldOutcome]; outcome != "" && rec.SourceIP != "" {
-		a := login.Attempt{Class: rec.Fields[cybervault.FieldEvent], Conn: rec.Fields[cybervault.FieldPID], Secret: true, Unknown: rec.Fields[cybervault.FieldUnknownUser] != ""}
+		a := login.Attempt{Class: rec.Fields[cybervault.FieldEvent], Conn: connection(rec), Secret: true, Unknown: rec.Fields[cybervault.FieldUnknownUser] != ""}
+		// PAM names a user only if there is one.
+		a.Exists = rec.Fields["pam_module"] != "" && rec.Fields[cybervault.FieldUser] != "" && rec.Fields[cybervault.FieldUser] != rec.Fields["pam_ruser"]
 		a.Times, _ = strconv.Atoi(rec.Fields[cybervault.FieldAttempts])
 		switch outcome {
 		case cybervault.OutcomeSuccess:
@@ -48,6 +50,18 @@ func readSignIn(rec *cybervault.Record) signIn {
 		return signIn{attempt: &a}
 	}
 	return signIn{}
+}
+
+// connection tells which lines may be about the same tries: those of one process,
+// or of the services that pass a password on to each other.
+func connection(rec *cybervault.Record) string {
+	switch rec.Service {
+	case "dovecot", "postfix":
+		return "mail"
+	case "authelia":
+		return rec.Service
+	}
+	return rec.Fields[cybervault.FieldPID]
 }
 
 // first returns the first of the named fields that has a value, whatever the case
@@ -176,6 +190,7 @@ func entraSignIn(rec *cybervault.Record) signIn {
 	case entraUnknownUser:
 		a.Unknown = true
 	case entraLocked, entraPassword:
+		a.Exists = true
 	case entraFactor:
 		return factorOf(login.FactorRefused, "", "error 500121")
 	default:
@@ -238,7 +253,7 @@ func windowsSignIn(rec *cybervault.Record) signIn {
 		}
 		a.Outcome = login.Success
 	case "4625":
-		a.Unknown = status == "0xc0000064"
+		a.Unknown, a.Exists = status == "0xc0000064", status == "0xc000006a"
 	case "4771":
 		if status != "0x18" { // a wrong password
 			return signIn{}
@@ -276,7 +291,7 @@ func webSignIn(rec *cybervault.Record) signIn {
 	f := rec.Fields
 	status, user := f[cybervault.FieldWebStatus], f[cybervault.FieldWebUser]
 	refused := status == "401" || status == "403"
-	if user != "" && user != "-" && status == "401" {
+	if status == "401" && (user != "" && user != "-" || basicSent(f)) {
 		return signIn{attempt: &login.Attempt{User: user, Class: "http"}}
 	}
 	if f[cybervault.FieldWebMethod] != "POST" {
@@ -294,6 +309,21 @@ func webSignIn(rec *cybervault.Record) signIn {
 		return signIn{attempt: &login.Attempt{Class: path, Outcome: login.Success, Secret: true}}
 	}
 	return signIn{}
+}
+
+// basicSent reports whether a request brought credentials for HTTP's Basic
+// authentication, from a log that tells of headers: Caddy's hides what was in
+// them. A request without any, which is only asked to bring them, is no try, and a
+// token that ran out no guess.
+func basicSent(f map[string]string) bool {
+	if _, after, ok := strings.Cut(strings.ToLower(f[cybervault.FieldWebHeaders]), "authorization: "); ok {
+		return strings.HasPrefix(after, "basic ")
+	}
+	if f["request.headers.Authorization"] == "" {
+		return false
+	}
+	challenge := f["resp_headers.Www-Authenticate"]
+	return len(challenge) >= 5 && strings.EqualFold(challenge[:5], "basic")
 }
 
 func loginPath(path string) bool {

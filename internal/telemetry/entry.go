@@ -14,6 +14,7 @@ func entry(rec *cybervault.Record, program, message string) {
 	switch name := strings.ToLower(program); {
 	case name == "sudo" && sudo(rec, message):
 		rec.Service = "sudo"
+	case serviceEntry(rec, name, message):
 	case strings.Contains(message, "pam_") && pam(rec, message), pamList(rec, message):
 	case name == "crond" || name == "cron":
 		rec.Service = "cron"
@@ -63,18 +64,29 @@ func packet(rec *cybervault.Record, message string) {
 // What programs say of a login that failed, or went well. They are many and none
 // has a standard; the words are the ones that their authors choose, mostly.
 var (
-	loginFailed = regexp.MustCompile(`(?i)\b(?:auth(?:entication|enticate|orization)?|log-?in|logon|sign-?in|password|passwd|sasl)\b[^:;]{0,40}\b(?:fail(?:ed|ure|s)?|errors?|denied|refused|rejected|incorrect|invalid|mismatch|unsuccessful|aborted|wrong|not accepted)\b` +
+	loginFailed = regexp.MustCompile(`(?i)\b(?:auth(?:entication|enticate|orization)?|log-?in|logon|sign-?in|password|passwd|sasl)\b[^:;]{0,80}\b(?:fail(?:ed|ure|s)?|errors?|denied|refused|rejected|incorrect|invalid|mismatch|unsuccessful|aborted|wrong|not accepted)\b` +
 		`|\b(?:fail(?:ed|ure)?|invalid|incorrect|bad|wrong|unsuccessful|denied|unknown|illegal|rejected)\b[^:;]{0,30}\b(?:auth\w*|log-?in|logon|sign-?in|password|passwd|credentials?|user ?name|user|account)\b` +
 		`|\b(?:auth_?fail(?:ed|ure)?|access denied for user|no such user|user unknown|non-existent login|user not found|password verification failed|does not exist in the user)\b`)
 	loginWell = regexp.MustCompile(`(?i)\b(?:accepted (?:password|publickey|login)|(?:log-?in|logon|authentication|password auth) (?:ok|success(?:ful|fully|eeded)?|succeeded|accepted)|OK LOGIN|(?:successful|successfully) (?:log-?in|logged|auth\w*)|logged in)\b|^(?:\w+-)?login: Login:|\bpeer connection initiated\b`)
 	loginUser = regexp.MustCompile(`(?i)\b(?:login(?:=| as )|(?:user(?:name)?|account|acct|sasl_username)\s?(?:=|:|\s)\s?(?:name\s)?)(?:<([^>]*)>|'([^']*)'|"([^"]*)"|\[([^\]]*)\]|([^\s,;:'"<>()\[\]]+))`)
-	loginFrom = regexp.MustCompile(`(?i)(?:^|[^\w])(?:from|by|rhost|rip|client|remote|host|ip|addr|address|peer|src|srcip|ipaddr|tcpwrapper)(?:=|:|\s|,)*(?:ip |host |address |addr |user |peer )?(?:[\w.-]*[\[(<'"]+)?((?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{2,})`)
+	loginFrom = regexp.MustCompile(`(?i)(?:^|[^\w])(?:from|by|rhost|rip|client|remote|host|ip|addr|address|peer|src|srcip|ipaddr|tcpwrapper)(?:=|:|\s|,)*?(?:ip |host |address |addr |user |peer )?(?:[\w.-]*[\[(<'"]+)?((?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{2,})`)
 	loginAddr = regexp.MustCompile(`(?:^|[\s\[(<'"=/])((?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*::?[0-9A-Fa-f:.]*)(?:$|[\s\])>'",;:/])`)
 )
 
 // notUsers are words that follow "user" or "login" and name nobody.
 var notUsers = map[string]bool{"attempt": true, "attempts": true, "authentication": true, "denied": true, "error": true, "failed": true, "failure": true, "from": true, "incorrect": true, "is": true, "name": true,
-	"not": true, "password": true, "unknown": true, "for": true, "on": true, "by": true, "was": true, "has": true, "in": true, "aborted": true, "invalid": true, "method": true, "with": true, "at": true, "to": true, "logged": true, "does": true, "rejected": true}
+	"not": true, "password": true, "unknown": true, "for": true, "on": true, "by": true, "was": true, "has": true, "in": true, "aborted": true, "invalid": true, "method": true, "with": true, "at": true, "to": true, "logged": true, "does": true, "rejected": true, "or": true, "and": true,
+	"agent": true, "id": true, "input": true, "data": true, "session": true, "request": true, "account": true, "accounts": true, "users": true, "user": true}
+
+// loginStems are parts of which each of the messages sought has one. They cost a
+// fraction of the patterns.
+var loginStems = []string{"fail", "invalid", "incorrect", "denied", "refused", "reject", "mismatch", "unsuccessful", "abort", "wrong", "accept", "error", "bad", "unknown", "illegal", "no such",
+	"not found", "exist", "success", "ok", "logged in", "login:", "succeeded", "initiated"}
+
+func mayTellLogin(message string) bool {
+	message = strings.ToLower(message)
+	return slices.ContainsFunc(loginStems, func(part string) bool { return strings.Contains(message, part) })
+}
 
 // loginWords sets the outcome, the account and the address of a message that
 // speaks of a login. Where it names several addresses behind such words, the last
@@ -86,6 +98,8 @@ func loginWords(rec *cybervault.Record, message string) {
 	f := rec.Fields
 	switch {
 	case f[cybervault.FieldOutcome] != "":
+	case !mayTellLogin(message):
+		return
 	case loginFailed.MatchString(message):
 		f[cybervault.FieldOutcome] = cybervault.OutcomeFailure
 	case loginWell.MatchString(message):
@@ -108,7 +122,11 @@ func loginWords(rec *cybervault.Record, message string) {
 	}
 	for _, re := range []*regexp.Regexp{loginFrom, loginAddr} {
 		for _, m := range slices.Backward(re.FindAllStringSubmatch(message, 16)) {
-			if ip, ok := address(strings.TrimRight(m[1], ":.")); ok {
+			text := strings.TrimRight(m[1], ":.")
+			if !strings.HasPrefix(text, "::") {
+				text = strings.TrimPrefix(text, ":")
+			}
+			if ip, ok := address(text); ok {
 				f[cybervault.FieldSourceIP] = ip
 				return
 			}

@@ -183,7 +183,7 @@ func oneLine(s string) string {
 func address(s string) (string, bool) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
-		ap, err := netip.ParseAddrPort(s)
+		ap, err := netip.ParseAddrPort(strings.TrimPrefix(s, "::ffff:")) // "::ffff:192.0.2.7:4711" has no brackets
 		if err != nil {
 			if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
 				return address(s[1 : len(s)-1])
@@ -198,7 +198,7 @@ func address(s string) (string, bool) {
 // stampLayouts are tried in this order; most stamps are the first.
 var stampLayouts = [...]string{
 	time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999",
-	"2006-01-02 15:04:05.999999999 MST", "2006-01-02 15:04:05.999999999 -0700 MST", clfLayout,
+	"2006-01-02 15:04:05.999999999 MST", "2006-01-02 15:04:05.999999999 -0700", "2006-01-02 15:04:05.999999999 -07:00", "2006-01-02 15:04:05.999999999 -0700 MST", clfLayout,
 }
 
 // anyTime reads RFC 3339 and its relatives, with and without a zone, the Common

@@ -1,13 +1,17 @@
 package telemetry
 
-import "github.com/cybervault/cybervault"
+import (
+	"strings"
+
+	"github.com/cybervault/cybervault"
+)
 
 // Names under which common sources, ECS and OCSF among them, keep who acted,
 // from where, on which machine, and when.
 var (
-	genericTimes     = []string{"@timestamp", "timestamp", "eventTime", "event_time", "time", "ts", "datetime", "date", "created_at", "createdAt", "published", "_time", "event.created", "TimeGenerated", "metadata.original_time", "occurred_at"}
-	genericAddresses = []string{"source.ip", "client.ip", "src_endpoint.ip", "src_ip", "source_ip", "sourceIp", "sourceIPAddress", "client_ip", "clientIp", "remote_addr", "remote_ip", "ip_address", "ipAddress", "IpAddress", "ip", "c-ip", "actor_ip", "SourceIp"}
-	genericUsers     = []string{"user.name", "actor.user.name", "user.email", "username", "user_name", "userName", "user", "User", "actor", "account", "email", "actor.email", "login", "principal", "userId", "user_id"}
+	genericTimes     = []string{"@timestamp", "timestamp", "eventTime", "event_time", "time", "ts", "datetime", "date", "created_at", "createdAt", "published", "_time", "event.created", "TimeGenerated", "metadata.original_time", "occurred_at", "t.$date"}
+	genericAddresses = []string{"source.ip", "client.ip", "src_endpoint.ip", "src_ip", "source_ip", "sourceIp", "sourceIPAddress", "client_ip", "clientIp", "remote_addr", "remote_ip", "ip_address", "ipAddress", "IpAddress", "ip", "c-ip", "actor_ip", "SourceIp", "attr.remote", "remoteAddr", "remoteAddress"}
+	genericUsers     = []string{"user.name", "actor.user.name", "user.email", "username", "user_name", "userName", "user", "User", "actor", "account", "email", "actor.email", "login", "principal", "userId", "user_id", "attr.principalName", "attr.user"}
 	genericHosts     = []string{"host.name", "host.hostname", "device.hostname", "hostname", "host", "Hostname", "Computer", "computer", "agent.name", "server"}
 )
 
@@ -50,7 +54,30 @@ func (p *parser) generic() (*cybervault.Record, string) {
 		return rec, ""
 	}
 	if inner, whole := p.wrapped(); inner != "" {
-		return p.unwrap(inner, whole, rec), ""
+		if out := p.unwrap(inner, whole, rec); out != rec {
+			return out, ""
+		}
 	}
+	toldOf(rec)
 	return rec, ""
+}
+
+// toldOf reads what a record with a message of its own tells of a login: by the
+// form where the service is known, by its words otherwise.
+func toldOf(rec *cybervault.Record) {
+	f := rec.Fields
+	if f[cybervault.FieldOutcome] != "" || loggedService(rec) {
+		return
+	}
+	message := first(f, cybervault.FieldMessage, "msg")
+	if len(message) < 8 || !strings.Contains(message, " ") {
+		return
+	}
+	if rec.SourceIP != "" {
+		set(f, cybervault.FieldSourceIP, rec.SourceIP)
+	}
+	loginWords(rec, message)
+	if f[cybervault.FieldUser] == "" && rec.User == "" {
+		delete(f, cybervault.FieldOutcome) // a program's own trouble, more likely than a person's
+	}
 }

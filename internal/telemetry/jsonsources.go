@@ -153,7 +153,9 @@ func (p *parser) jsonRecord(src string) (*cybervault.Record, string) {
 	case p.fullRequest(m, entry):
 		return p.inMembers(src, p.httpRequest)
 	case entry:
-		return p.webRecord(), ""
+		rec := p.webRecord()
+		loggedService(rec)
+		return rec, ""
 	}
 	return p.generic()
 }

@@ -130,6 +130,7 @@ func (p *parser) logfmt(s string) *cybervault.Record {
 	rec.Service = first(f, "service", "app", "program", "component", "logger")
 	set(f, cybervault.FieldSourceIP, ipOf(f, "src_ip", "srcip", "client_ip", "remote_addr", "remote_ip", "source_ip", "src", "client", "remote", "ip"))
 	set(f, cybervault.FieldUser, first(f, "user", "username", "usr", "suser", "account", "login"))
+	toldOf(rec)
 	return rec
 }
 

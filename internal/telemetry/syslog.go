@@ -108,15 +108,13 @@ func cutPriority(s string) string {
 // stamp reads the time that a line starts with and returns what follows it.
 func (p *parser) stamp(s string) (time.Time, string, bool) {
 	if len(s) > 19 && s[0] >= '0' && s[0] <= '9' {
-		head, rest, ok := strings.Cut(s, " ")
-		if ok && len(head) == 10 { // a space between date and time
-			clock, after, _ := strings.Cut(rest, " ")
-			head, rest = head+" "+clock, after
-		}
-		if t, ok := p.anyTime(strings.Replace(head, ",", ".", 1)); ok && strings.IndexByte(head, '-') == 4 {
-			return t, rest, true
-		}
-		return time.Time{}, "", false
+		return p.dateStamp(s)
+	}
+	if len(s) > 19 && s[0] == '[' {
+		return p.bracketStamp(s)
+	}
+	if len(s) > 24 && s[3] == ' ' && weekdays[s[:3]] {
+		return p.ctimeStamp(s)
 	}
 	// "Jan  2 15:04:05", the day with or without the padding that RFC 3164 wants.
 	if len(s) < 14 || s[3] != ' ' {
@@ -138,6 +136,58 @@ func (p *parser) stamp(s string) (time.Time, string, bool) {
 	}
 	t, ok := p.yearless(s[:3] + " " + day + " " + clock)
 	return t, strings.TrimLeft(rest, " "), ok
+}
+
+var weekdays = map[string]bool{"Mon": true, "Tue": true, "Wed": true, "Thu": true, "Fri": true, "Sat": true, "Sun": true}
+
+// ctimeStamp reads "Mon Jan  2 15:04:05 2026", as C writes it.
+func (p *parser) ctimeStamp(s string) (time.Time, string, bool) {
+	var parts [5]string
+	for i := range parts {
+		parts[i], s, _ = strings.Cut(strings.TrimLeft(s, " "), " ")
+	}
+	t, err := time.ParseInLocation("Jan 2 15:04:05.999999999 2006", strings.Join(parts[1:], " "), p.opts.Location)
+	return t.UTC(), s, err == nil && inRange(t)
+}
+
+// dateStamp reads a time that starts with its year: date and clock joined by a T
+// or by spaces, and a colon or a bar behind them or not.
+func (p *parser) dateStamp(s string) (time.Time, string, bool) {
+	head, rest, _ := strings.Cut(s, " ")
+	if len(head) == 10 {
+		clock, after, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if strings.IndexByte(clock, ':') == 1 {
+			clock = "0" + clock
+		}
+		head, rest = head+" "+clock, after
+	}
+	if bar := strings.IndexByte(head, '|'); bar > 0 {
+		head, rest = head[:bar], head[bar+1:]+" "+rest
+	}
+	head = strings.TrimSuffix(head, ":")
+	if t, ok := p.anyTime(strings.Replace(head, ",", ".", 1)); ok && strings.IndexByte(head, '-') == 4 {
+		return t, rest, true
+	}
+	return time.Time{}, "", false
+}
+
+// bracketStamp reads a time in brackets, as applications write their own logs:
+// "[2026-01-02 15:04:05 +0100] …", "[Jan  2 15:04:05] …".
+func (p *parser) bracketStamp(s string) (time.Time, string, bool) {
+	end := strings.IndexByte(s[:min(len(s), 48)], ']')
+	if end < 0 {
+		return time.Time{}, "", false
+	}
+	inner, rest := s[1:end], strings.TrimPrefix(s[end+1:], " ")
+	if inner[0] >= '0' && inner[0] <= '9' {
+		t, ok := p.anyTime(strings.Replace(inner, ",", ".", 1))
+		return t, rest, ok && strings.IndexByte(inner, '-') == 4
+	}
+	if len(inner) < 15 || inner[0] == '[' || weekdays[inner[:3]] { // with a weekday it is Apache's error log
+		return time.Time{}, "", false
+	}
+	t, after, ok := p.stamp(inner + " -")
+	return t, rest, ok && after == "-"
 }
 
 // yearless gives a stamp without a year the latest year that does not put it

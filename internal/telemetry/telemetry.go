@@ -228,7 +228,7 @@ func plainEntry(at time.Time, message string) *cybervault.Record {
 		return nil
 	}
 	rec := &cybervault.Record{Time: at, Fields: map[string]string{cybervault.FieldMessage: message}}
-	if !pamList(rec, message) {
+	if !plainService(rec, message) && !pamList(rec, message) {
 		loginWords(rec, message)
 	}
 	return rec
@@ -243,6 +243,21 @@ func containerLine(s string) (message string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// composeLine is a line without the name of its container, as docker compose
+// writes many logs to one terminal or file: "web-1  | message".
+func composeLine(s string) (message string, ok bool) {
+	bar := strings.Index(s[:min(len(s), 66)], " | ")
+	if bar < 1 {
+		return "", false
+	}
+	name := strings.TrimRight(s[:bar], " ")
+	if strings.Trim(name, "-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" || digits(name) {
+		return "", false
+	}
+	message = strings.TrimSpace(s[bar+3:])
+	return message, message != ""
 }
 
 // contained reads what a container wrote: any line that is recognised without
@@ -292,6 +307,9 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 	// A line that starts with its priority or its time is the system log's, or one
 	// in its manner. An access-log line has its time in brackets and its request in
 	// quotes, which within a syslog line would pass for one with a long head.
+	if inner, ok := composeLine(s); ok {
+		s = inner
+	}
 	at, rest, stamped := p.stamp(s)
 	if stamped || s[0] == '<' {
 		if rec := p.stamped(s, at, rest, stamped); rec != nil {
@@ -321,6 +339,11 @@ func (p *parser) text(s string) (*cybervault.Record, string) {
 func (p *parser) emit(rec *cybervault.Record, raw []byte, line int) error {
 	rec.Source = p.opts.Source
 	rec.SourceIP = cmp.Or(rec.SourceIP, rec.Fields[cybervault.FieldSourceIP], rec.Fields[cybervault.FieldClientIP])
+	if strings.IndexByte(rec.SourceIP, ':') >= 0 {
+		if ip, ok := address(rec.SourceIP); ok { // sources that are taken as they are may have IPv4 in IPv6
+			rec.SourceIP = ip
+		}
+	}
 	rec.User = cmp.Or(rec.User, rec.Fields[cybervault.FieldUser], rec.Fields[cybervault.FieldWebUser])
 	rec.Raw = bytes.Clone(raw)
 	rec.Line = line

@@ -18,7 +18,7 @@ var apacheError = regexp.MustCompile(`^\[\w{3} (\w{3} \d\d \d\d:\d\d:\d\d(?:\.\d
 // The message may hold what a client chose, so they are sought from the end.
 var nginxTail = []struct{ mark, field string }{
 	{`, referrer: "`, cybervault.FieldWebReferer}, {`, host: "`, cybervault.FieldWebHost}, {`, upstream: "`, "upstream"}, {`, subrequest: "`, "subrequest"}, {`, request: "`, "request"},
-	{`, server: `, "server"}, {`, client: `, cybervault.FieldClientIP},
+	{`, login: "`, cybervault.FieldUser}, {`, server: `, "server"}, {`, client: `, cybervault.FieldClientIP},
 }
 
 // webError reads a line of nginx's or Apache's error log. It is no request of

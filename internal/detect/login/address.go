@@ -24,6 +24,7 @@ type attempt struct {
 	At      time.Time
 	User    string
 	Unknown bool
+	Exists  bool
 }
 
 // conn counts a connection's lines by form.
@@ -92,7 +93,7 @@ func (s *address) fail(a Attempt, n int) (Conclusion, bool) {
 		at := sort.Search(len(s.Attempts), func(i int) bool { return s.Attempts[i].At.After(a.Time) })
 		s.Attempts = append(s.Attempts, attempt{})
 		copy(s.Attempts[at+1:], s.Attempts[at:])
-		s.Attempts[at] = attempt{a.Time, a.User, a.Unknown}
+		s.Attempts[at] = attempt{a.Time, a.User, a.Unknown, a.Exists}
 	}
 	newest := s.Attempts[len(s.Attempts)-1].At
 	drop := sort.Search(len(s.Attempts), func(i int) bool { return newest.Sub(s.Attempts[i].At) <= SlowWindow })
@@ -161,6 +162,9 @@ func (s *address) pattern() string {
 	}
 	if len(within(BurstWindow)) >= BurstTries {
 		return BruteForce
+	}
+	if pattern := s.enumeration(within, newest); pattern != "" {
+		return pattern
 	}
 	if w := s.Attempts; len(w) >= SlowNames && (guesses(w) || len(w) >= SlowOneName) && len(w) >= SlowBetter*s.good(newest) {
 		return SlowBruteForce

@@ -36,6 +36,10 @@ const (
 	FastOneName  = 10              // attempts on one existing account
 	BurstWindow  = 10 * time.Second
 	BurstTries   = 6 // attempts within BurstWindow, whatever at: nobody types six passwords in it
+	EnumWindow   = 15 * time.Second
+	EnumNames    = 4 // names within EnumWindow that nobody is known to have, none a slip of another: nobody types so many, and their passwords, in it
+	RoleWindow   = 24 * time.Hour
+	RoleNames    = 3 // names within RoleWindow that stand in every list of guesses, beside EnumNames in all: a person has one name, and it is none of these
 	SlowWindow   = 7 * 24 * time.Hour
 	SlowNames    = 8  // attempts within SlowWindow, likewise; what a success forgave is left out
 	SlowOneName  = 15 // likewise
@@ -58,6 +62,7 @@ type Attempt struct {
 	Address string
 	User    string
 	Unknown bool   // there is no such account
+	Exists  bool   // there is one; most logs say neither
 	Conn    string // the connection it belongs to, if known: lines of one are not counted twice
 	Class   string // the form of the line: a connection's attempts are those of its most frequent form
 	Outcome Outcome
