@@ -56,9 +56,9 @@ func readSignIn(rec *cybervault.Record) signIn {
 // or of the services that pass a password on to each other.
 func connection(rec *cybervault.Record) string {
 	switch rec.Service {
-	case "dovecot", "postfix":
+	case "dovecot", "exim", "postfix":
 		return "mail"
-	case "authelia":
+	case "asterisk", "authelia":
 		return rec.Service
 	}
 	return rec.Fields[cybervault.FieldPID]

@@ -66,7 +66,7 @@ func packet(rec *cybervault.Record, message string) {
 var (
 	loginFailed = regexp.MustCompile(`(?i)\b(?:auth(?:entication|enticate|orization)?|log-?in|logon|sign-?in|password|passwd|sasl)\b[^:;]{0,80}\b(?:fail(?:ed|ure|s)?|errors?|denied|refused|rejected|incorrect|invalid|mismatch|unsuccessful|aborted|wrong|not accepted)\b` +
 		`|\b(?:fail(?:ed|ure)?|invalid|incorrect|bad|wrong|unsuccessful|denied|unknown|illegal|rejected)\b[^:;]{0,30}\b(?:auth\w*|log-?in|logon|sign-?in|password|passwd|credentials?|user ?name|user|account)\b` +
-		`|\b(?:auth_?fail(?:ed|ure)?|access denied for user|no such user|user unknown|non-existent login|user not found|password verification failed|does not exist in the user)\b`)
+		`|\b(?:auth_?fail(?:ed|ure)?|access denied for user|no such user|user unknown|non-existent login|user not found|password verification failed|not authenticated|can't find user|password does(?:n't| not) match|invalid (?:admin token|totp|2fa|otp)|non-?existent user|user \S{1,64} not found|user(?:name)? ["'<\[(][^"'>\])]{0,64}["'>\])] (?:was |is )?(?:not found|unknown)|does not exist in the user)\b`)
 	loginWell = regexp.MustCompile(`(?i)\b(?:accepted (?:password|publickey|login)|(?:log-?in|logon|authentication|password auth) (?:ok|success(?:ful|fully|eeded)?|succeeded|accepted)|OK LOGIN|(?:successful|successfully) (?:log-?in|logged|auth\w*)|logged in)\b|^(?:\w+-)?login: Login:|\bpeer connection initiated\b`)
 	loginUser = regexp.MustCompile(`(?i)\b(?:login(?:=| as )|(?:user(?:name)?|account|acct|sasl_username)\s?(?:=|:|\s)\s?(?:name\s)?)(?:<([^>]*)>|'([^']*)'|"([^"]*)"|\[([^\]]*)\]|([^\s,;:'"<>()\[\]]+))`)
 	loginFrom = regexp.MustCompile(`(?i)(?:^|[^\w])(?:from|by|rhost|rip|client|remote|host|ip|addr|address|peer|src|srcip|ipaddr|tcpwrapper)(?:=|:|\s|,)*?(?:ip |host |address |addr |user |peer )?(?:[\w.-]*[\[(<'"]+)?((?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{2,})`)
@@ -81,7 +81,7 @@ var notUsers = map[string]bool{"attempt": true, "attempts": true, "authenticatio
 // loginStems are parts of which each of the messages sought has one. They cost a
 // fraction of the patterns.
 var loginStems = []string{"fail", "invalid", "incorrect", "denied", "refused", "reject", "mismatch", "unsuccessful", "abort", "wrong", "accept", "error", "bad", "unknown", "illegal", "no such",
-	"not found", "exist", "success", "ok", "logged in", "login:", "succeeded", "initiated"}
+	"not found", "exist", "success", "ok", "logged in", "login:", "succeeded", "initiated", "not authenticated", "can't find", "match", "nonexistent"}
 
 func mayTellLogin(message string) bool {
 	message = strings.ToLower(message)

@@ -77,7 +77,7 @@ func toldOf(rec *cybervault.Record) {
 		set(f, cybervault.FieldSourceIP, rec.SourceIP)
 	}
 	loginWords(rec, message)
-	if f[cybervault.FieldUser] == "" && rec.User == "" {
+	if f[cybervault.FieldUser] == "" && rec.User == "" && !strings.Contains(strings.ToLower(message), "password") {
 		delete(f, cybervault.FieldOutcome) // a program's own trouble, more likely than a person's
 	}
 }

@@ -121,3 +121,24 @@ func postfix(rec *cybervault.Record, message string) bool {
 	}
 	return true
 }
+
+// Exim's lines. The client is "name (greeting) [address]:port", of which the
+// greeting is its own; it has no spaces.
+var (
+	eximFailed = regexp.MustCompile(`^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?(?:\[\d+\] )?(\w+) authenticator failed for (?:[^\s()\[\]]+ )?(?:\(\S*\) )?\[([0-9A-Fa-f.:]+)\](?::\d+)?(?: [A-Z]\w*=\S+)*: 5\d\d Incorrect authentication data(?: \(set_id=(.*)\))?$`)
+	eximPassed = regexp.MustCompile(`^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?(?:\[\d+\] )?\S+ <= \S+ H=(?:[^\s()\[\]]+ )?(?:\(\S*\) )?\[([0-9A-Fa-f.:]+)\](?::\d+)? (?:[A-Z]\w*=\S+ )*?A=([\w-]+):(\S+)`)
+)
+
+func exim(rec *cybervault.Record, message string) bool {
+	if m := eximFailed.FindStringSubmatch(message); m != nil {
+		toldLogin(rec, serviceExim, eventMailLogin, cybervault.OutcomeFailure, m[3], m[2])
+		set(rec.Fields, cybervault.FieldMethod, m[1])
+		return true
+	}
+	if m := eximPassed.FindStringSubmatch(message); m != nil {
+		toldLogin(rec, serviceExim, eventMailLogin, cybervault.OutcomeSuccess, m[3], m[1])
+		set(rec.Fields, cybervault.FieldMethod, m[2])
+		return true
+	}
+	return false
+}

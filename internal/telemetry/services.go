@@ -10,11 +10,15 @@ import (
 
 // The services whose logins are read by the form of their lines, not by words.
 const (
+	serviceAsterisk = "asterisk"
 	serviceAuthelia = "authelia"
 	serviceDovecot  = "dovecot"
+	serviceExim     = "exim"
 	serviceHestia   = "hestia"
 	servicePostfix  = "postfix"
+	serviceProFTPD  = "proftpd"
 	serviceProxmox  = "proxmox"
+	servicePureFTPd = "pure-ftpd"
 	serviceSFTPGo   = "sftpgo"
 	serviceVsftpd   = "vsftpd"
 )
@@ -33,6 +37,14 @@ func serviceEntry(rec *cybervault.Record, program, message string) bool {
 		return proxmox(rec, message)
 	case program == "vsftpd":
 		return vsftpd(rec, message)
+	case program == "proftpd":
+		return proftpd(rec, message)
+	case program == "pure-ftpd":
+		return pureFTPd(rec, message)
+	case strings.HasPrefix(program, "exim"):
+		return exim(rec, message)
+	case program == "asterisk", program == "security", program == "notice", program == "warning":
+		return asterisk(rec, message)
 	case program == "authelia":
 		return authelia(rec, message)
 	}
@@ -42,7 +54,7 @@ func serviceEntry(rec *cybervault.Record, program, message string) bool {
 // plainService reads a line of a service that writes its own log: a time, and
 // what follows it.
 func plainService(rec *cybervault.Record, message string) bool {
-	return proxmox(rec, message) || vsftpd(rec, message) || hestia(rec, message)
+	return proxmox(rec, message) || vsftpd(rec, message) || hestia(rec, message) || exim(rec, message) || asterisk(rec, message)
 }
 
 // loggedService reads a record in pairs or in JSON of a service whose fields are
@@ -61,6 +73,9 @@ func loggedService(rec *cybervault.Record) bool {
 func toldLogin(rec *cybervault.Record, service, event, outcome, user, from string) {
 	f := rec.Fields
 	rec.Service = service
+	if rec.Product == "" {
+		rec.Product = "linux"
+	}
 	f[cybervault.FieldEvent] = event
 	set(f, cybervault.FieldOutcome, outcome)
 	set(f, cybervault.FieldUser, user)
@@ -92,24 +107,6 @@ func proxmox(rec *cybervault.Record, message string) bool {
 	return false
 }
 
-// vsftpdLogin is vsftpd's own, in its own log or the system's.
-var vsftpdLogin = regexp.MustCompile(`^(?:\[pid (\d+)\] )?\[([^\]]*)\] (OK|FAIL) LOGIN: Client "([^"]+)"`)
-
-func vsftpd(rec *cybervault.Record, message string) bool {
-	m := vsftpdLogin.FindStringSubmatch(message)
-	if m == nil {
-		return false
-	}
-	outcome := cybervault.OutcomeFailure
-	if m[3] == "OK" {
-		outcome = cybervault.OutcomeSuccess
-	}
-	toldLogin(rec, serviceVsftpd, "login", outcome, m[2], m[4])
-	set(rec.Fields, cybervault.FieldPID, m[1])
-	rec.Product = "linux"
-	return true
-}
-
 // hestiaLogin is a line of the auth.log of HestiaCP and VestaCP, behind its time.
 var hestiaLogin = regexp.MustCompile(`^([^\s:]{1,64}) ([0-9A-Fa-f.:]+) (failed to log ?in|(?:successfully )?logged in)$`)
 
@@ -126,7 +123,6 @@ func hestia(rec *cybervault.Record, message string) bool {
 		outcome = cybervault.OutcomeFailure
 	}
 	toldLogin(rec, serviceHestia, "login", outcome, m[1], m[2])
-	rec.Product = "linux"
 	return true
 }
 

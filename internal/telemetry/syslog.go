@@ -34,6 +34,9 @@ func (p *parser) syslog(s string) (*cybervault.Record, string) {
 		return nil, want
 	}
 	rec := p.logEntry(at, host, program, pid, message)
+	if f := rec.Fields; pid == "" && f[cybervault.FieldOutcome] == "" && f[cybervault.FieldMessage] == message && rec.Service == program {
+		loginWords(rec, rest) // "Failed Login: …" is no program on a host
+	}
 	return rec, ""
 }
 
@@ -180,8 +183,16 @@ func (p *parser) bracketStamp(s string) (time.Time, string, bool) {
 	}
 	inner, rest := s[1:end], strings.TrimPrefix(s[end+1:], " ")
 	if inner[0] >= '0' && inner[0] <= '9' {
-		t, ok := p.anyTime(strings.Replace(inner, ",", ".", 1))
-		return t, rest, ok && strings.IndexByte(inner, '-') == 4
+		if t, ok := p.anyTime(strings.Replace(inner, ",", ".", 1)); ok && strings.IndexByte(inner, '-') == 4 {
+			return t, rest, true
+		}
+		rest = strings.TrimPrefix(rest, ": ") // as PHP and Kerio write it
+		for _, layout := range []string{"02-Jan-2006 15:04:05 -0700", "02-Jan-2006 15:04:05 MST", "02/Jan/2006 15:04:05"} {
+			if t, err := time.ParseInLocation(layout, inner, p.opts.Location); err == nil && inRange(t) {
+				return t.UTC(), rest, true
+			}
+		}
+		return time.Time{}, "", false
 	}
 	if len(inner) < 15 || inner[0] == '[' || weekdays[inner[:3]] { // with a weekday it is Apache's error log
 		return time.Time{}, "", false
