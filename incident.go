@@ -237,10 +237,18 @@ type IncidentQuery struct {
 	Statuses   []IncidentStatus // any of them
 	Severities []Severity       // any of them
 	Text       string           // found, case-insensitively, in the title or an entity
+	Entity     string           // is, case-insensitively, one of the addresses, users or assets
 	Since      time.Time        // opened at or after
 	Until      time.Time        // opened before
 	Before     IncidentID
 	Limit      int
+}
+
+// IncidentCount is how many incidents of one status have one severity.
+type IncidentCount struct {
+	Status   IncidentStatus
+	Severity Severity
+	Count    int64
 }
 
 // IncidentChange is what a person changes; nil leaves a field as it is.

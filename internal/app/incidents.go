@@ -27,6 +27,7 @@ const (
 type incidentStore interface {
 	incident.Store
 	Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybervault.Page[*cybervault.Incident], error)
+	LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error)
 	Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID) (*cybervault.Incident, error)
 	IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, limit int) ([]*cybervault.IncidentMember, error)
 	OutgoingIncidentEvents(ctx context.Context, ws cybervault.WorkspaceID) (cybervault.OutgoingEvents, error)
@@ -116,10 +117,14 @@ func (n *incidents) sendOrLeave(ctx context.Context, ws cybervault.WorkspaceID) 
 	}
 }
 
-// Incidents, Incident and Members read.
+// Incidents, LiveIncidents, Incident and IncidentMembers read.
 
 func (n *incidents) Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybervault.Page[*cybervault.Incident], error) {
 	return n.store.Incidents(ctx, q)
+}
+
+func (n *incidents) LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error) {
+	return n.store.LiveIncidents(ctx, ws)
 }
 
 func (n *incidents) Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID) (*cybervault.Incident, error) {

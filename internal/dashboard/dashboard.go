@@ -26,6 +26,7 @@ type Config struct {
 	Keys      Keys
 	Sessions  Sessions
 	Changes   Changes
+	Incidents Incidents
 
 	// RetrySchedule is what the server was told to use where a webhook has none
 	// of its own; nil: cybervault.DefaultRetrySchedule.
@@ -53,6 +54,7 @@ func (c *Config) check() error {
 	need("Keys", c.Keys == nil)
 	need("Sessions", c.Sessions == nil)
 	need("Changes", c.Changes == nil)
+	need("Incidents", c.Incidents == nil)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -105,6 +107,11 @@ func New(cfg Config) (http.Handler, error) {
 	d.closed(mux, "GET /events", d.listEvents)
 	d.closed(mux, "GET /events/{id}", d.showEvent)
 	d.closed(mux, "GET /events/{id}/raw", d.rawEvent)
+
+	d.closed(mux, "GET /incidents", d.listIncidents)
+	d.closed(mux, "GET /incidents/{id}", d.showIncident)
+	d.closed(mux, "POST /incidents/{id}", d.changeIncident)
+	d.closed(mux, "POST /incidents/{id}/merge", d.mergeIncident)
 
 	const hooks = "/settings/integrations/webhooks"
 	d.closed(mux, "GET /settings", redirectTo(hooks))

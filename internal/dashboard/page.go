@@ -52,6 +52,9 @@ var notices = map[string]string{
 	"cancelled": "The delivery is cancelled.",
 	"tested":    "The test event is on its way.",
 	"revoked":   "The API key is revoked.",
+	"changed":   "The incident is changed.",
+	"noted":     "The note is added.",
+	"merged":    "Merged: this is the incident where all of it is now.",
 }
 
 // here is the address to come back to: the page itself for a GET, the overview

@@ -45,6 +45,20 @@ type Log interface {
 	Overview(ctx context.Context, ws cybervault.WorkspaceID, since time.Time, buckets int) (*cybervault.Overview, error)
 }
 
+// Incidents reads incidents and makes people's changes. Errors carry a code:
+// not_found for an unknown id, invalid (with the field) for a change that no
+// incident can have, conflict for one that this incident cannot as it stands.
+type Incidents interface {
+	Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybervault.Page[*cybervault.Incident], error)
+	// LiveIncidents counts those that are open or acknowledged.
+	LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error)
+	Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID) (*cybervault.Incident, error)
+	// IncidentMembers lists the members of one, the one last seen by the engine first.
+	IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, limit int) ([]*cybervault.IncidentMember, error)
+	// UpdateIncident makes all of a change or none of it.
+	UpdateIncident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, change cybervault.IncidentChange) (*cybervault.Incident, error)
+}
+
 // Replayer makes new deliveries of old events, and stops deliveries.
 type Replayer interface {
 	// ReplayDelivery answers with the new delivery.

@@ -331,5 +331,10 @@ func incidentStatusCode(s cybervault.IncidentStatus) int64 {
 // entity is followed by them.
 func searchText(i *cybervault.Incident) string {
 	parts := slices.Concat([]string{i.Title}, i.Entities.SourceIPs, i.Entities.Users, i.Entities.Assets)
-	return strings.ToLower(strings.ReplaceAll(strings.ToValidUTF8(strings.Join(parts, "\n"), "\uFFFD"), "\x00", ""))
+	return searchable(strings.Join(parts, "\n"))
+}
+
+// searchable is a text as it is looked for: in lower case, and as both databases take it.
+func searchable(text string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", ""))
 }

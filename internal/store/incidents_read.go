@@ -36,9 +36,30 @@ func (s *Store) Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybe
 		c.add("i.id < ?", q.Before.Key())
 	}
 	if q.Text != "" {
-		c.add("i.search LIKE ? ESCAPE '!'", textPattern(strings.ToLower(q.Text)))
+		c.add("i.search LIKE ? ESCAPE '!'", textPattern(searchable(q.Text)))
+	}
+	if q.Entity != "" { // a line of its own, below the title
+		line := textPattern("\n" + searchable(q.Entity) + "\n")
+		last := strings.TrimSuffix(line, "\n%")
+		c.add("(i.search LIKE ? ESCAPE '!' OR i.search LIKE ? ESCAPE '!')", line, last)
 	}
 	return s.selectIncidents(ctx, q.Workspace, c.String()+" ORDER BY i.id DESC LIMIT ?", c.args, q.Limit)
+}
+
+// LiveIncidents counts the incidents of a workspace that are open or acknowledged.
+func (s *Store) LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error) {
+	statuses, severities := cybervault.IncidentStatuses(), cybervault.Severities()
+	page, err := list(ctx, s, "SELECT i.status, i.severity, COUNT(*) FROM incidents i WHERE i.workspace_id = ? AND i.status < 2 GROUP BY i.status, i.severity ORDER BY i.status, i.severity LIMIT ?",
+		[]any{ws.Key()}, len(statuses)*len(severities), func(scan func(...any) error) (cybervault.IncidentCount, error) {
+			var status, severity int
+			var c cybervault.IncidentCount
+			if err := scan(&status, &severity, &c.Count); err != nil {
+				return c, err
+			}
+			c.Status, c.Severity = statuses[status], severities[severity]
+			return c, nil
+		})
+	return page.Rows, err
 }
 
 // Incident returns one incident, or CodeNotFound.

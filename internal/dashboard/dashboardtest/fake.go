@@ -34,6 +34,8 @@ type Fake struct {
 	attempts   map[cybervault.DeliveryID][]*cybervault.Attempt
 	answers    map[cybervault.WebhookID]Answer
 	keys       []*cybervault.APIKey
+	incidents  []*cybervault.Incident
+	members    map[cybervault.IncidentID][]*cybervault.IncidentMember
 	types      []cybervault.EventType
 	sessions   map[string]bool
 	watchers   map[chan struct{}]bool
@@ -51,6 +53,7 @@ func New(now func() time.Time) *Fake {
 		now:      now,
 		attempts: make(map[cybervault.DeliveryID][]*cybervault.Attempt),
 		answers:  make(map[cybervault.WebhookID]Answer),
+		members:  make(map[cybervault.IncidentID][]*cybervault.IncidentMember),
 		types:    coreTypes(),
 		sessions: make(map[string]bool),
 		watchers: make(map[chan struct{}]bool),

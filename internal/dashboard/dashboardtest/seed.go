@@ -160,6 +160,7 @@ func (f *Fake) Seed() {
 		}
 		second -= gap
 	}
+	f.seedIncidents(now)
 	f.setClock(time.Time{})
 	f.SetAnswer(tickets.ID, Late(2))
 }

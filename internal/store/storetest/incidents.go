@@ -185,7 +185,7 @@ func incidentLists(f *fixture) {
 	var all []*cybervault.Incident
 	for n := range 5 {
 		i := f.newIncident()
-		i.Title, i.Entities.SourceIPs = fmt.Sprintf("Attack %d, 100%% Übel_", n), []string{fmt.Sprintf("203.0.113.%d", n)}
+		i.Title, i.Entities.SourceIPs = fmt.Sprintf("Attack %d, 100%% Übel_", n), []string{"shop_%", fmt.Sprintf("203.0.113.%d", n)}
 		i.Status = cybervault.IncidentStatuses()[n%3]
 		i.Severity = cybervault.Severities()[n]
 		all = append([]*cybervault.Incident{i}, all...)
@@ -205,7 +205,13 @@ func incidentLists(f *fixture) {
 		{"text of an entity", cybervault.IncidentQuery{Text: "113.3"}, []int{1}, false},
 		{"text in another case", cybervault.IncidentQuery{Text: "ATTACK 2"}, []int{2}, false},
 		{"text that is a pattern", cybervault.IncidentQuery{Text: "0% üBEL_"}, []int{0, 1, 2, 3, 4}, false},
+		{"text that no database takes", cybervault.IncidentQuery{Text: "Attack\x00 2"}, []int{2}, false},
 		{"text that would be one", cybervault.IncidentQuery{Text: "Attack_"}, nil, false},
+		{"an entity", cybervault.IncidentQuery{Entity: "203.0.113.3"}, []int{1}, false},
+		{"an entity that is not the last", cybervault.IncidentQuery{Entity: "SHOP_%"}, []int{0, 1, 2, 3, 4}, false},
+		{"a part of one", cybervault.IncidentQuery{Entity: "203.0.113"}, nil, false},
+		{"a title is no entity", cybervault.IncidentQuery{Entity: "Attack 3, 100% Übel_"}, nil, false},
+		{"an entity that would be a pattern", cybervault.IncidentQuery{Entity: "shop_x"}, nil, false},
 		{"since", cybervault.IncidentQuery{Since: all[1].ID.Time()}, []int{0, 1}, false},
 		{"until", cybervault.IncidentQuery{Until: all[1].ID.Time()}, []int{2, 3, 4}, false},
 		{"of strangers", cybervault.IncidentQuery{Workspace: f.strangersWorkspace()}, nil, false},
@@ -230,6 +236,15 @@ func incidentLists(f *fixture) {
 		f.same(c.what, c.want, got)
 		f.same(c.what+": more", c.more, page.More)
 	}
+	counts, err := f.s.LiveIncidents(f.Context(), f.ws)
+	f.must(err)
+	f.same("counts of the live", []cybervault.IncidentCount{ // 0 and 3 are open, 1 and 4 acknowledged, 2 is resolved
+		{Status: cybervault.IncidentOpen, Severity: cybervault.SeverityInfo, Count: 1}, {Status: cybervault.IncidentOpen, Severity: cybervault.SeverityHigh, Count: 1},
+		{Status: cybervault.IncidentAcknowledged, Severity: cybervault.SeverityLow, Count: 1}, {Status: cybervault.IncidentAcknowledged, Severity: cybervault.SeverityCritical, Count: 1},
+	}, counts)
+	counts, err = f.s.LiveIncidents(f.Context(), f.strangersWorkspace())
+	f.must(err)
+	f.same("counts of strangers", 0, len(counts))
 	one, err := f.s.Incident(f.Context(), f.ws, all[3].ID)
 	f.must(err)
 	f.same("one", all[3], one)
