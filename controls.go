@@ -115,3 +115,20 @@ type RuleInfo struct {
 	Kind       string // "rule" or "correlation"
 	Off        *RuleOff
 }
+
+// RuleDetail is all that there is to read about a rule. Of one that is not Sigma's
+// there is no Kind, and little else.
+type RuleDetail struct {
+	RuleInfo
+	Description    string
+	Status         string
+	Author         string
+	License        string
+	References     []string
+	FalsePositives []string
+	Tags           []string
+	Vector         string   // what it is told of as; an exception may name it, too
+	Text           string   // as it was written, in YAML; "" where its file is gone
+	Silent         bool     // a correlation counts it, and it is not told of by itself
+	Counts         []string // the rules that a correlation is about
+}

@@ -205,7 +205,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Incidents: a.incidents,
+		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Incidents: a.incidents, Rules: a.controls,
 		Sessions: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {

@@ -37,6 +37,7 @@ type controls struct {
 	store     controlStore
 	engine    *detect.Engine
 	rules     *sigma.Engine
+	sources   []detect.RuleSource // that the rules were read from
 	workspace cybervault.WorkspaceID
 	newID     func() cybervault.ExceptionID
 	now       func() time.Time

@@ -28,13 +28,17 @@ func (a *App) openEngine(metrics *observe.Metrics) (err error) {
 		}
 		config.Locate = a.geo.Locate
 	}
-	if config.Rules, err = loadRules(a.cfg.Detect.Rules, a.log); err != nil {
+	sources, err := ruleSources(a.cfg.Detect.Rules)
+	if err != nil {
+		return err
+	}
+	if config.Rules, err = loadRules(sources, a.log); err != nil {
 		return err
 	}
 	if a.pipeline, err = newPipeline(config, metrics); err != nil {
 		return err
 	}
-	a.controls = &controls{store: a.store, engine: a.pipeline.engine, rules: config.Rules, workspace: a.workspace, now: a.store.Now, log: a.log}
+	a.controls = &controls{store: a.store, engine: a.pipeline.engine, rules: config.Rules, sources: sources, workspace: a.workspace, now: a.store.Now, log: a.log}
 	a.engineState = keepEngineState(a.pipeline.engine, a.cfg.DataDir, a.log)
 	return nil
 }
@@ -42,9 +46,8 @@ func (a *App) openEngine(metrics *observe.Metrics) (err error) {
 // maxToldRules bounds how many rules that cannot be used are logged.
 const maxToldRules = 20
 
-// loadRules loads the shipped Sigma rules and those of directories. A rule that
-// cannot be used is said; it stops neither the others nor the server.
-func loadRules(dirs []string, log *slog.Logger) (*sigma.Engine, error) {
+// ruleSources are the shipped Sigma rules and those of directories.
+func ruleSources(dirs []string) ([]detect.RuleSource, error) {
 	sources := []detect.RuleSource{{FS: rules.FS()}}
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -52,6 +55,12 @@ func loadRules(dirs []string, log *slog.Logger) (*sigma.Engine, error) {
 		}
 		sources = append(sources, detect.RuleSource{Name: dir, FS: os.DirFS(dir)})
 	}
+	return sources, nil
+}
+
+// loadRules loads Sigma rules. One that cannot be used is said; it stops neither the
+// others nor the server.
+func loadRules(sources []detect.RuleSource, log *slog.Logger) (*sigma.Engine, error) {
 	engine, wrong, err := detect.LoadRules(sources...)
 	if err != nil {
 		return nil, err

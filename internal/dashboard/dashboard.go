@@ -27,6 +27,7 @@ type Config struct {
 	Sessions  Sessions
 	Changes   Changes
 	Incidents Incidents
+	Rules     Rules
 
 	// RetrySchedule is what the server was told to use where a webhook has none
 	// of its own; nil: cybervault.DefaultRetrySchedule.
@@ -55,6 +56,7 @@ func (c *Config) check() error {
 	need("Sessions", c.Sessions == nil)
 	need("Changes", c.Changes == nil)
 	need("Incidents", c.Incidents == nil)
+	need("Rules", c.Rules == nil)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -112,6 +114,14 @@ func New(cfg Config) (http.Handler, error) {
 	d.closed(mux, "GET /incidents/{id}", d.showIncident)
 	d.closed(mux, "POST /incidents/{id}", d.changeIncident)
 	d.closed(mux, "POST /incidents/{id}/merge", d.mergeIncident)
+
+	d.closed(mux, "GET /rules", d.listRules)
+	d.closed(mux, "GET /rules/{id}", d.showRule)
+	d.closed(mux, "POST /rules/{id}/status", d.setRule)
+	d.closed(mux, "GET /rules/exceptions", d.listExceptions)
+	d.closed(mux, "POST /rules/exceptions", d.addException)
+	d.closed(mux, "POST /rules/exceptions/preview", d.previewException)
+	d.closed(mux, "POST /rules/exceptions/{exception}/remove", d.removeException)
 
 	const hooks = "/settings/integrations/webhooks"
 	d.closed(mux, "GET /settings", redirectTo(hooks))

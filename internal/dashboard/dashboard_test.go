@@ -49,7 +49,7 @@ func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 
 func config(f *dashboardtest.Fake) dashboard.Config {
 	return dashboard.Config{
-		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Version: "v0.1.0",
+		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 }
 
@@ -148,7 +148,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty Config was taken")
 	}
-	for _, name := range []string{"Workspace", "Webhooks", "Log", "Replayer", "Previewer", "Catalogue", "Keys", "Sessions", "Changes", "Incidents"} {
+	for _, name := range []string{"Workspace", "Webhooks", "Log", "Replayer", "Previewer", "Catalogue", "Keys", "Sessions", "Changes", "Incidents", "Rules"} {
 		if !strings.Contains(err.Error(), "Config."+name+" ") {
 			t.Errorf("%v does not name %s", err, name)
 		}

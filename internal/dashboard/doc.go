@@ -1,5 +1,6 @@
 // Package dashboard is the web interface for people: what happened in the last
-// hour, the delivery log, events, webhooks and API keys.
+// hour, incidents, the rules that find them, the delivery log, events, webhooks and
+// API keys.
 //
 // It stands at the end of the flow, beside the API: it reads what the store has
 // kept, and hands changes to the router and to access through the small

@@ -85,7 +85,8 @@ type memberView struct {
 	LastSeen   moment
 	Event      string // the id of the last event about it
 	Gone       bool   // that event is not stored any more
-	Later      bool   // its records are not read for this page
+	Open       bool
+	Later      bool // its records are not read for this page
 	Rules      []ruleLink
 	Detections []detectionView
 }
@@ -102,6 +103,7 @@ type detectionView struct {
 	Count       string
 	Explanation string
 	Record      string
+	Except      string // address of the form that leaves such out
 }
 
 // timelineEntry is something that happened to an incident, or a word about it.
@@ -240,7 +242,7 @@ func (d *dashboard) memberViews(ctx context.Context, members []*cybervault.Incid
 		g := &m.Gist
 		v := memberView{
 			ID: cut(m.Subject, 80), Name: spaced(g.Name), Severity: severityBadge(g.Severity), Who: whoWords(g), Count: plural(g.Count, "record", "records"),
-			Confidence: percent(g.Confidence), FirstSeen: d.moment(g.FirstSeen), LastSeen: d.moment(g.LastSeen), Later: n >= shownEvidence,
+			Confidence: percent(g.Confidence), FirstSeen: d.moment(g.FirstSeen), LastSeen: d.moment(g.LastSeen), Later: n >= shownEvidence, Open: n == 0,
 		}
 		for _, rule := range g.Rules[:min(len(g.Rules), 20)] {
 			_, id, found := strings.Cut(rule, ":")
@@ -260,7 +262,7 @@ func (d *dashboard) memberViews(ctx context.Context, members []*cybervault.Incid
 				return nil, err
 			}
 			if event != nil {
-				v.Detections = detectionViews(v.ID, event.Body)
+				v.Detections = detectionViews(v.ID, event.Body, g)
 			}
 		}
 		list[n] = v
@@ -290,26 +292,27 @@ func newRuleLink(id string) ruleLink {
 }
 
 // detectionViews reads what an event of the threat engine stands on.
-func detectionViews(anchor string, body []byte) []detectionView {
-	var envelope struct {
-		Data struct {
-			Detections []cybervault.Detection `json:"detections"`
-		} `json:"data"`
-	}
-	if json.Unmarshal(body, &envelope) != nil {
+func detectionViews(anchor string, body []byte, g *cybervault.Gist) []detectionView {
+	var f finding
+	if json.Unmarshal(body, &f) != nil {
 		return nil // of a publisher's own
 	}
-	all := envelope.Data.Detections
+	all := f.Data.Detections
 	var list []detectionView
 	for n := range all[:min(len(all), 20)] {
-		one := &all[n]
-		list = append(list, detectionView{
-			Anchor: "record-" + anchor + "-" + count(n), Rule: newRuleLink(one.RuleID), Title: cut(one.Title, shownInList), Level: severityBadge(one.Level),
-			Techniques: firstOf(one.MitreIDs, 20, func(s string) string { return cut(s, 40) }), Count: plural(one.Count, "record", "records"),
-			Explanation: cut(one.Explanation, shownInDetail), Record: cutNoted(one.Record, cybervault.MaxDetectionRecordBytes),
-		})
+		one := newDetectionView("record-"+anchor+"-"+count(n), &all[n])
+		one.Except = exceptURL(all[n].RuleID, g.SourceIP, g.User)
+		list = append(list, one)
 	}
 	return list
+}
+
+func newDetectionView(anchor string, one *cybervault.Detection) detectionView {
+	return detectionView{
+		Anchor: anchor, Rule: newRuleLink(one.RuleID), Title: cut(one.Title, shownInList), Level: severityBadge(one.Level),
+		Techniques: firstOf(one.MitreIDs, 20, func(s string) string { return cut(s, 40) }), Count: plural(one.Count, "record", "records"),
+		Explanation: cut(one.Explanation, shownInDetail), Record: cutNoted(one.Record, cybervault.MaxDetectionRecordBytes),
+	}
 }
 
 // timeline is what happened to an incident, the latest first, by the server's clock.

@@ -54,6 +54,10 @@ var notices = map[string]string{
 	"revoked":   "The API key is revoked.",
 	"changed":   "The incident is changed.",
 	"noted":     "The note is added.",
+	"on":        "The rule is on, for what is judged from now on.",
+	"off":       "The rule is off. What it finds is left out from now on, and counted.",
+	"excepted":  "The exception is added, and holds for what is judged from now on.",
+	"removed":   "The exception is removed. What is judged from now on is told of again.",
 	"merged":    "Merged: this is the incident where all of it is now.",
 }
 

@@ -59,6 +59,25 @@ type Incidents interface {
 	UpdateIncident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, change cybervault.IncidentChange) (*cybervault.Incident, error)
 }
 
+// Rules tells what the threat engine judges by, and what it is to leave out.
+// Errors carry a code: invalid (with the field) for what cannot be taken,
+// not_found for an unknown exception, conflict where there are too many.
+type Rules interface {
+	// Rules lists the Sigma rules and correlations, by title.
+	Rules(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.RuleInfo, error)
+	// RulesOff lists what is turned off, Sigma's and others.
+	RulesOff(ctx context.Context, ws cybervault.WorkspaceID) (map[string]cybervault.RuleOff, error)
+	// Rule answers for any id that a detection may have.
+	Rule(ctx context.Context, ws cybervault.WorkspaceID, id string) (*cybervault.RuleDetail, error)
+	SetRule(ctx context.Context, ws cybervault.WorkspaceID, id string, on bool, reason string) error
+	// Exceptions lists them, newest first, ended ones included.
+	Exceptions(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.Exception, error)
+	AddException(ctx context.Context, ws cybervault.WorkspaceID, e cybervault.Exception) (*cybervault.Exception, error)
+	RemoveException(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.ExceptionID) error
+	// PreviewException says what one would have hidden of the latest findings.
+	PreviewException(ctx context.Context, ws cybervault.WorkspaceID, e cybervault.Exception) (*cybervault.ExceptionPreview, error)
+}
+
 // Replayer makes new deliveries of old events, and stops deliveries.
 type Replayer interface {
 	// ReplayDelivery answers with the new delivery.

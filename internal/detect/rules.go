@@ -115,6 +115,9 @@ func sigmaVector(r *sigma.RuleInfo) string {
 	return "policy_violation"
 }
 
+// VectorOf is what a rule is told of as.
+func VectorOf(r *sigma.RuleInfo) string { return sigmaVector(r) }
+
 // techniqueTag tells t1059 and the numbers of groups and software from tactics.
 func techniqueTag(name string) bool {
 	return len(name) > 1 && strings.IndexByte("tgsc", name[0]) >= 0 && name[1] >= '0' && name[1] <= '9'

@@ -39,7 +39,7 @@ func newServer(t *testing.T, change ...func(*dashboard.Config)) *server {
 	t.Helper()
 	f := dashboardtest.New(time.Now)
 	cfg := dashboard.Config{
-		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Version: "v0.1.0",
+		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 	for _, c := range change {
 		c(&cfg)

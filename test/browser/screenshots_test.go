@@ -57,7 +57,7 @@ func TestScreenshots(t *testing.T) {
 			fresh := newTab(t, empty, window)
 			fresh.run(dark(theme == "dark"))
 			fresh.login()
-			for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-webhooks": "/settings/integrations/webhooks"} {
+			for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-incidents": "/incidents", "fresh-rules": "/rules", "fresh-exceptions": "/rules/exceptions", "fresh-webhooks": "/settings/integrations/webhooks"} {
 				fresh.open(path)
 				fresh.shoot(name, theme, window)
 			}
@@ -75,7 +75,8 @@ func tour(t *testing.T, s *server) map[string]string {
 	}
 	pages := map[string]string{
 		"overview": "/", "overview-24h": "/?span=24h", "deliveries": "/deliveries", "deliveries-none": "/deliveries?q=nothing+like+it",
-		"events": "/events", "webhooks": "/settings/integrations/webhooks", "webhook-form": "/settings/integrations/webhooks/new",
+		"events": "/events", "incidents": "/incidents", "incidents-open": "/incidents?status=open", "incidents-none": "/incidents?q=nothing+like+it", "rules": "/rules", "rules-fired": "/rules?show=fired", "rules-off": "/rules?show=off", "exceptions": "/rules/exceptions",
+		"rule": "/rules/8b1c2a52-1f0e-4a55-9b3a-7f1f5c0d9e21?field=user&value=www-data", "rule-web": "/rules/942100", "rule-off": "/rules/5e9a6a5c-6f0e-4d0e-9a0b-0f5a9f3a7c03", "webhooks": "/settings/integrations/webhooks", "webhook-form": "/settings/integrations/webhooks/new",
 		"keys": "/settings/api-keys", "error-404": "/nowhere",
 	}
 	for _, w := range hooks {
@@ -89,6 +90,11 @@ func tour(t *testing.T, s *server) map[string]string {
 			pages["webhook-disabled"] = path
 		}
 	}
+	incidents, err := s.fake.Incidents(ctx, cybervault.IncidentQuery{Workspace: ws, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages["incident"] = "/incidents/" + incidents.Rows[0].ID.String()
 	all, err := s.fake.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: ws, Limit: 100_000})
 	if err != nil {
 		t.Fatal(err)

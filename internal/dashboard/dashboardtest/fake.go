@@ -36,6 +36,9 @@ type Fake struct {
 	keys       []*cybervault.APIKey
 	incidents  []*cybervault.Incident
 	members    map[cybervault.IncidentID][]*cybervault.IncidentMember
+	rules      []cybervault.RuleDetail // by title
+	off        map[string]cybervault.RuleOff
+	exceptions []cybervault.Exception // newest first
 	types      []cybervault.EventType
 	sessions   map[string]bool
 	watchers   map[chan struct{}]bool
@@ -54,6 +57,7 @@ func New(now func() time.Time) *Fake {
 		attempts: make(map[cybervault.DeliveryID][]*cybervault.Attempt),
 		answers:  make(map[cybervault.WebhookID]Answer),
 		members:  make(map[cybervault.IncidentID][]*cybervault.IncidentMember),
+		off:      make(map[string]cybervault.RuleOff),
 		types:    coreTypes(),
 		sessions: make(map[string]bool),
 		watchers: make(map[chan struct{}]bool),

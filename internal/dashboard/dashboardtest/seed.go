@@ -161,6 +161,7 @@ func (f *Fake) Seed() {
 		second -= gap
 	}
 	f.seedIncidents(now)
+	f.seedRules(now)
 	f.setClock(time.Time{})
 	f.SetAnswer(tickets.ID, Late(2))
 }
