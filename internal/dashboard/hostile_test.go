@@ -62,23 +62,72 @@ func hostileSite(t *testing.T) *site {
 		})
 		s.fake.SetDelivery(d.ID, func(d *cybervault.Delivery) { d.LastFailure, d.Reason = cybervault.Failure(hostile), hostile+huge })
 	}
+	for _, text := range []string{hostile, huge, strings.Repeat("<b>", 1<<16)} {
+		hostileFindings(s, text)
+	}
 	if _, _, err := s.fake.CreateKey(t.Context(), s.fake.Workspace, hostile[:90], []cybervault.Scope{cybervault.Scope(hostile)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// hostileFindings has a text in every field of an incident, of what it stands on, of
+// the rule that found it, and of an exception.
+func hostileFindings(s *site, text string) {
+	many := make([]string, 300)
+	for i := range many {
+		many[i] = text[:min(len(text), 4000)]
+	}
+	many[0] = text
+	note := cybervault.IncidentNote{At: time.Now(), By: text, Text: text}
+	g := cybervault.Gist{Subject: text, Severity: cybervault.Severity(text), Confidence: 1e300, Name: text, Count: -1, SourceIP: text, User: text, Asset: text, Rules: many}
+	i := s.fake.AddIncident(cybervault.Incident{
+		Title: text, Severity: cybervault.Severity(text), Assignee: text, Disposition: cybervault.IncidentDisposition(text), Resolution: cybervault.Resolution(text),
+		Entities: cybervault.IncidentEntities{SourceIPs: many, Users: many, Assets: many}, Evidence: cybervault.IncidentEvidence{Names: many, Tactics: many, Techniques: many, Threats: many},
+		Notes: []cybervault.IncidentNote{note}, History: []cybervault.IncidentNote{note},
+	}, s.fake.Threat(g, cybervault.Detection{Engine: text, RuleID: text, Title: text, Level: cybervault.Severity(text), MitreIDs: many, Record: text, Count: -1, Explanation: text}))
+	s.fake.SetIncident(i.ID, func(i *cybervault.Incident) { i.Times.Resolved = time.Now().Add(900 * time.Hour) })
+	short := text[:min(len(text), 150)]
+	r := cybervault.RuleDetail{
+		RuleInfo:    cybervault.RuleInfo{ID: short, Title: text, Level: cybervault.Severity(text), LogSource: text, Techniques: many, File: text, Kind: text},
+		Description: text, Status: text, Author: text, License: text, References: many, FalsePositives: many, Tags: many, Vector: text, Text: text, Counts: many,
+	}
+	s.fake.AddRule(r)
+	s.fake.PutException(cybervault.Exception{Rule: short, Where: map[string][]string{text: many}, Reason: text})
+	s.fake.PutException(cybervault.Exception{Rule: "*", Where: map[string][]string{text: many}, Reason: text})
+	if err := s.fake.SetRule(s.t.Context(), s.fake.Workspace, short, false, text); err != nil {
+		s.t.Fatal(err)
+	}
+	s.fake.Threat(cybervault.Gist{Subject: short, Name: text, SourceIP: text}, cybervault.Detection{RuleID: short, Title: text, Record: text, Explanation: text})
+}
+
 // paths is every page that shows data.
 func (s *site) paths() []string {
 	s.t.Helper()
-	list := []string{"/", "/?span=7d", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys"}
+	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys"}
 	for _, q := range []string{
 		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
-		"/events?q", "/events?until", "/?span", "/?done", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
+		"/incidents?q", "/incidents?entity", "/incidents?severity", "/incidents?status", "/incidents?before", "/rules?q", "/rules?level", "/rules?show", "/rules?page",
+		"/rules/942100?value", "/events?q", "/events?until", "/?span", "/?done", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
 	} {
 		list = append(list, q+"="+url.QueryEscape(hostile))
 	}
-	list = append(list, "/"+url.PathEscape(hostile), "/deliveries/"+url.PathEscape(hostile), "/events/"+url.PathEscape(hostile))
+	list = append(list, "/"+url.PathEscape(hostile), "/deliveries/"+url.PathEscape(hostile), "/events/"+url.PathEscape(hostile),
+		"/incidents/"+url.PathEscape(hostile), "/rules/"+url.PathEscape(hostile))
+	incidents, err := s.fake.Incidents(s.t.Context(), cybervault.IncidentQuery{Workspace: s.fake.Workspace, Limit: 100})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, i := range incidents.Rows {
+		list = append(list, "/incidents/"+i.ID.String())
+	}
+	rules, err := s.fake.Rules(s.t.Context(), s.fake.Workspace)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range rules {
+		list = append(list, "/rules/"+url.PathEscape(rules[i].ID))
+	}
 	for _, w := range s.hooks() {
 		list = append(list, hooks+"/"+w.ID.String(), hooks+"/"+w.ID.String()+"/edit")
 	}
@@ -130,16 +179,24 @@ func TestHostileFormsStayText(t *testing.T) {
 	s := hostileSite(t)
 	id := s.hooks()[0].ID.String()
 	form := url.Values{}
-	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "auth_type", "auth_username", "auth_client_id", "auth_client_authentication", "signature", "proxy", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event"} {
+	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "auth_type", "auth_username", "auth_client_id", "auth_client_authentication", "signature", "proxy", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event", "disposition", "assignee", "note", "into", "rule", "from", "field", "value", "reason", "until"} {
 		form.Set(field, hostile)
 	}
-	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/theme", "/login"} {
+	incidents, err := s.fake.Incidents(t.Context(), cybervault.IncidentQuery{Workspace: s.fake.Workspace, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	incident := "/incidents/" + incidents.Rows[0].ID.String()
+	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/theme", "/login", incident, incident + "/merge", "/rules/942100/status", "/rules/exceptions"} {
 		a := s.post(path, form)
 		if a.status != http.StatusUnprocessableEntity && a.status != http.StatusUnauthorized {
 			t.Errorf("%s is answered %d", path, a.status)
 		}
 		harmless(t, path, a)
 	}
+	harmless(t, "the preview", s.post("/rules/exceptions/preview", form).want(t, 200))
+	form.Set("from", "")
+	harmless(t, "the preview of all", s.post("/rules/exceptions/preview", form).want(t, 200))
 	for _, path := range []string{"/secret", "/verify"} {
 		harmless(t, path, s.post(hooks+"/"+id+path, nil).want(t, 200))
 	}

@@ -147,12 +147,11 @@ func (d *dashboard) renderIncident(w http.ResponseWriter, r *http.Request, id cy
 		return d.renderPart(w, "incident", "incident-live", v)
 	}
 	v.Form = form
-	v.Form.Dispositions = chosenOf([]choice{
-		{Value: string(cybervault.TruePositive), Label: "True positive: an attack"}, {Value: string(cybervault.FalsePositive), Label: "False positive: harmless"},
-		{Value: string(cybervault.Undetermined), Label: "Undetermined"},
-	}, string(i.Disposition))
+	for _, disposition := range cybervault.IncidentDispositions() {
+		v.Form.Dispositions = append(v.Form.Dispositions, choice{string(disposition), dispositionWords(disposition), disposition == i.Disposition})
+	}
 	if form.Problem == "" {
-		v.Form.Assignee = i.Assignee
+		v.Form.Assignee = cut(i.Assignee, cybervault.MaxIncidentTextBytes)
 	}
 	if v.CanMerge {
 		if v.Form.Others, err = d.mergeChoices(ctx, id); err != nil {
@@ -192,7 +191,11 @@ func (d *dashboard) incidentView(r *http.Request, i *cybervault.Incident) *incid
 	}{{"Addresses", i.Entities.SourceIPs}, {"Users", i.Entities.Users}, {"Assets", i.Entities.Assets}} {
 		group := entityGroup{Name: g.name}
 		for _, e := range g.members[:min(len(g.members), shownEntities)] {
-			group.Members = append(group.Members, entityLink{cut(e, shownInList), "/incidents?" + url.Values{"entity": {cut(e, 300)}}.Encode()})
+			link := entityLink{Name: cut(e, shownInList)}
+			if len(e) <= shownInList {
+				link.URL = "/incidents?" + url.Values{"entity": {e}}.Encode()
+			}
+			group.Members = append(group.Members, link)
 		}
 		if len(group.Members) > 0 {
 			v.Facts.Entities = append(v.Facts.Entities, group)

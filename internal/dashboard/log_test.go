@@ -65,6 +65,20 @@ func TestOverviewCounts(t *testing.T) {
 	s.get("/", "HX-Request", "true").want(t, 200, `id="overview"`).without(t, "<html")
 }
 
+func TestOverviewCountsIncidents(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).login()
+	s.fake.Publish(cybervault.EventPatchDeployed, nil)
+	const quiet = `<li class="tile "><p class="tile-name"><a href="/incidents?status=open,acknowledged">Unresolved incidents</a></p><p class="tile-value">`
+	s.get("/").want(t, 200, quiet+`0</p><p class="tile-note">none is open<`)
+	s.fake.AddIncident(cybervault.Incident{Severity: cybervault.SeverityMedium})
+	s.get("/").want(t, 200, quiet+`1</p><p class="tile-note">1 medium<`)
+	s.fake.AddIncident(cybervault.Incident{Severity: cybervault.SeverityCritical, Status: cybervault.IncidentAcknowledged})
+	s.fake.AddIncident(cybervault.Incident{Severity: cybervault.SeverityCritical})
+	s.fake.AddIncident(cybervault.Incident{Severity: cybervault.SeverityHigh, Status: cybervault.IncidentResolved})
+	s.get("/").want(t, 200, `<li class="tile bad">`, `3</p><p class="tile-note">2 critical, 1 medium<`)
+}
+
 // A row and a page of the log show the delivery's severity, not its type's.
 func TestADeliverysOwnSeverity(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,8 @@ package dashboard
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -80,12 +82,16 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	incidents, err := d.Incidents.LiveIncidents(ctx, d.Workspace)
+	if err != nil {
+		return err
+	}
 	known := d.severities()
 	v.HasWebhooks = len(hooks) > 0
 	v.Fresh = len(newest.Rows) == 0
 	v.Capped = o.Capped
 	v.Newest = d.eventRows(newest.Rows, known)
-	v.Tiles = tiles(o, v.Span)
+	v.Tiles = append([]tile{incidentsTile(incidents)}, tiles(o, v.Span)...)
 	v.Events = eventsChart(o, known)
 	v.Deliveries = deliveriesChart(o)
 	if v.Trouble, err = d.trouble(ctx, hooks, since); err != nil {
@@ -95,6 +101,26 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 		return d.renderPart(w, "overview", "overview-live", v)
 	}
 	return d.render(w, http.StatusOK, "overview", v)
+}
+
+// incidentsTile counts what is not resolved, and names the severities that matter most.
+func incidentsTile(counts []cybervault.IncidentCount) tile {
+	t := tile{Name: "Unresolved incidents", Note: "none is open", Link: "/incidents?status=open,acknowledged"}
+	t.Value = count(sumOf(counts, func(cybervault.IncidentCount) bool { return true }))
+	var words []string
+	for _, s := range slices.Backward(cybervault.Severities()) {
+		n := sumOf(counts, func(c cybervault.IncidentCount) bool { return c.Severity == s })
+		if n == 0 {
+			continue
+		}
+		if words = append(words, count(n)+" "+string(s)); s.Rank() >= cybervault.SeverityHigh.Rank() {
+			t.Tone = "bad"
+		}
+	}
+	if len(words) > 0 {
+		t.Note = strings.Join(words, ", ")
+	}
+	return t
 }
 
 func tiles(o *cybervault.Overview, s span) []tile {
