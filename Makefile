@@ -9,6 +9,7 @@ SCALE     ?= 20
 EVAL_DATA ?= ../shared/data
 SEEDS     ?= 1000
 SEED_START ?= 1
+SCREENSHOTS ?= bin/screenshots
 
 # One step at a time, so that the first failure is the last thing printed.
 .NOTPARALLEL:
@@ -62,6 +63,11 @@ unit: ## unit tests, on SQLite alone
 .PHONY: test
 test: ## every test, on both databases, with the race detector
 	$(GO) test -race -timeout 10m ./...
+
+.PHONY: screenshots
+screenshots: ## a picture of every page, in both themes, wide and as on a phone, in SCREENSHOTS (bin/screenshots)
+	@mkdir -p $(SCREENSHOTS)
+	$(GO) test -count=1 ./test/browser -run Screenshots -args -screenshots $(abspath $(SCREENSHOTS))
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

@@ -360,7 +360,7 @@ func TestKeyboard(t *testing.T) {
 		}
 		reached[at] = true
 	}
-	for _, want := range []string{"#main", "/", "/deliveries", "/events", hooks, "/settings/api-keys", "theme", "q", "event", "webhook", "since", "until", "/deliveries?status=held"} {
+	for _, want := range []string{"#main", "/", "/incidents", "/rules", "/deliveries", "/events", hooks, "/settings/api-keys", "theme", "q", "event", "webhook", "since", "until", "/deliveries?status=held"} {
 		if !reached[want] {
 			t.Errorf("Tab never reaches %s: %v", want, reached)
 		}
@@ -378,9 +378,14 @@ func TestHostileDataRunsNoScript(t *testing.T) {
 		}
 	}, "*")
 	s.fake.Publish(cybervault.EventThreatDetected, []byte(fmt.Sprintf(`{"title":%q,"hx-get":"/logout"}`, strings.ReplaceAll(strings.ReplaceAll(attack, "\x1b", ""), "\u202e", ""))))
+	bad := cybervault.IncidentEntities{SourceIPs: []string{attack}, Users: []string{attack}, Assets: []string{strings.Repeat("wide", 200)}}
+	i := s.fake.AddIncident(cybervault.Incident{Title: attack, Assignee: attack, Entities: bad, Notes: []cybervault.IncidentNote{{By: attack, Text: attack + strings.Repeat("wide", 200)}}},
+		s.fake.Threat(cybervault.Gist{Subject: attack, Name: attack, SourceIP: attack}, cybervault.Detection{RuleID: "r" + attack[:40], Title: attack, Record: attack + strings.Repeat("wide", 2000), Explanation: attack}))
+	s.fake.AddRule(cybervault.RuleDetail{RuleInfo: cybervault.RuleInfo{ID: "hostile", Title: attack, LogSource: attack, Techniques: []string{attack}}, Description: attack, Text: attack, References: []string{"javascript:window.pwned=1"}})
+	s.fake.PutException(cybervault.Exception{Rule: "hostile", Where: map[string][]string{attack: {attack}}, Reason: attack})
 	p := newTab(t, s, phone)
 	p.login()
-	paths := []string{"/", "/deliveries", "/events", hooks, hooks + "/" + w.ID.String(), hooks + "/" + w.ID.String() + "/edit", "/deliveries?q=" + "%22%3E%3Cscript%3Ewindow.pwned%3D1%3C/script%3E"}
+	paths := []string{"/", "/incidents", "/incidents?status=open", "/incidents/" + i.ID.String(), "/rules", "/rules?show=fired", "/rules/hostile", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/" + w.ID.String(), hooks + "/" + w.ID.String() + "/edit", "/deliveries?q=" + "%22%3E%3Cscript%3Ewindow.pwned%3D1%3C/script%3E"}
 	for _, list := range []string{"/deliveries", "/events"} {
 		p.open(list)
 		paths = append(paths, eval[string](p, `document.querySelector(".row-link").getAttribute("href")`))

@@ -180,6 +180,16 @@ func (f *Fake) AddIncident(i cybervault.Incident, members ...*cybervault.Inciden
 	return &i
 }
 
+// AddMember adds a member to an incident, as the latest.
+func (f *Fake) AddMember(id cybervault.IncidentID, m *cybervault.IncidentMember) {
+	f.SetIncident(id, func(i *cybervault.Incident) {
+		m.Incident = id
+		f.members[id] = slices.Insert(f.members[id], 0, m)
+		i.Evidence.Members++
+		i.Evidence.Records += int64(m.Gist.Count)
+	})
+}
+
 // SetIncident changes an incident in place, without any check.
 func (f *Fake) SetIncident(id cybervault.IncidentID, do func(*cybervault.Incident)) {
 	f.mu.Lock()

@@ -1,0 +1,68 @@
+package browser
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// audit asks axe-core for what WCAG 2.2 AA would fault on the page.
+const audit = `axe.run(document, {runOnly: {type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}, resultTypes: ["violations"]})
+	.then(r => r.violations.map(v => v.id + ": " + v.help + "\n    " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200) + " " + n.any.slice(0, 1).map(a => a.message)).join("\n    ")).join("\n"))`
+
+// Every page, in both themes, wide and as on a phone, has nothing that axe-core
+// faults by WCAG 2.2 AA. What a program cannot tell, such as whether the focus can be
+// followed, is in TestKeyboard.
+func TestAccessibility(t *testing.T) {
+	t.Parallel()
+	axe, err := os.ReadFile("testdata/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("testdata/VENDOR.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(axe); !strings.Contains(string(table), hex.EncodeToString(sum[:])) {
+		t.Errorf("VENDOR.md does not name the SHA-256 %x of axe.min.js", sum)
+	}
+	s := newServer(t)
+	s.fake.Seed()
+	pages := tour(t, s)
+	for _, look := range []struct {
+		window size
+		dark   bool
+	}{{wide, false}, {phone, true}} {
+		p := newTab(t, s, look.window)
+		p.expect("the server responded with a status of 404")
+		p.run(dark(look.dark))
+		for _, name := range append([]string{"login"}, slices.Sorted(maps.Keys(pages))...) {
+			if name == "login" {
+				p.open("/login")
+			} else {
+				p.open(pages[name])
+			}
+			// Folded parts are pages of their own to whoever opens them; the live update would fold nothing.
+			eval[bool](p, `document.querySelectorAll("main details").forEach(d => { d.open = true }), true`)
+			if _, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](string(axe)+"; true")); err != nil {
+				t.Fatal(err)
+			}
+			faults, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](audit, chromedp.EvalAwaitPromise))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if faults != "" {
+				t.Errorf("%s, %d px wide:\n  %s", name, look.window.width, faults)
+			}
+			if name == "login" {
+				p.login()
+			}
+		}
+	}
+}
