@@ -215,7 +215,11 @@ func exceptionProblem(err error) string {
 }
 
 func (d *dashboard) exceptionPreview(p *cybervault.ExceptionPreview) *exceptionPreview {
-	v := &exceptionPreview{Words: "Would have hidden " + count(p.Hidden) + " of the latest " + plural(p.Looked, "finding", "findings") + ", and a part of " + count(p.Partly) + " more."}
+	v := &exceptionPreview{Words: "Would have hidden " + count(p.Hidden) + " of the latest " + plural(p.Looked, "finding", "findings")}
+	if p.Partly > 0 {
+		v.Words += ", and a part of " + count(p.Partly) + " more"
+	}
+	v.Words += "."
 	for i := range p.Findings {
 		h := &p.Findings[i]
 		v.Findings = append(v.Findings, hiddenView{

@@ -13,6 +13,7 @@ const shownRecent = 10
 // firing is what one rule found lately: of the latest threats and suspicious logins
 // that are stored, a page of each.
 type firing struct {
+	Engine   string
 	Title    string
 	Level    cybervault.Severity
 	Findings int   // different threats and logins
@@ -73,7 +74,7 @@ func addFirings(found map[string]*firing, e *cybervault.Event, f *finding) {
 		one := &f.Data.Detections[i]
 		r := found[one.RuleID]
 		if r == nil {
-			r = &firing{Title: one.Title, Level: one.Level, Last: e}
+			r = &firing{Engine: one.Engine, Title: one.Title, Level: one.Level, Last: e}
 			found[one.RuleID] = r
 		}
 		if e.Timestamp.After(r.Last.Timestamp) {

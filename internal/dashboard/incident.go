@@ -14,7 +14,7 @@ import (
 
 // Bounds of an incident's page.
 const (
-	shownMembers  = 100 // of 1,000 at most; their events are a link away
+	shownMembers  = 100 // unless all are asked for
 	shownEvidence = 20  // members that are shown with their records
 	shownTimeline = 200
 	shownEntities = 100
@@ -34,7 +34,7 @@ type incidentView struct {
 
 	Facts    incidentFacts
 	Members  []memberView
-	More     string // what is not shown of the members
+	More     string // how many members are not listed
 	Timeline []timelineEntry
 	Form     incidentForm
 	Part     bool // only what follows changes is asked for
@@ -130,16 +130,23 @@ func (d *dashboard) renderIncident(w http.ResponseWriter, r *http.Request, id cy
 	if err != nil {
 		return err
 	}
-	members, err := d.Incidents.IncidentMembers(ctx, d.Workspace, id, shownMembers)
+	limit, whole := shownMembers, r.URL.Query().Has("all")
+	if whole {
+		limit = cybervault.MaxIncidentMembers
+	}
+	members, err := d.Incidents.IncidentMembers(ctx, d.Workspace, id, limit)
 	if err != nil {
 		return err
 	}
 	v := d.incidentView(r, i)
+	if whole {
+		v.Live.URL += "?all"
+	}
 	if v.Members, err = d.memberViews(ctx, members); err != nil {
 		return err
 	}
-	if more := i.Evidence.Members - len(members); more > 0 {
-		v.More = plural(more, "detection more is", "detections more are") + " not listed here."
+	if more := i.Evidence.Members - len(members); more > 0 && !whole {
+		v.More = "Show " + plural(more, "detection", "detections") + " more"
 	}
 	v.Timeline = d.timeline(i, members)
 	if wantsPart(r) && r.Method == http.MethodGet {

@@ -134,10 +134,14 @@ func TestIncidentOfManyMembers(t *testing.T) {
 	}
 	members[1].Event = cybervault.EventID{}
 	i := s.fake.AddIncident(cybervault.Incident{Title: "Many"}, members...)
-	a := s.get("/incidents/"+i.ID.String()).want(t, 200, "150 detections of 150 records", "50 detections more are not listed here", "record of 0<", "record of 19<", "not stored any more", "Its records stand in the event").
+	a := s.get("/incidents/"+i.ID.String()).want(t, 200, "150 detections of 150 records", "Show 50 detections more", `href="/incidents/`+i.ID.String()+`?all"`, "record of 0<", "record of 19<", "not stored any more", "Its records stand in the event").
 		without(t, "record of 1<", "record of 20<")
 	if n := strings.Count(a.body, `class="attempt"`); n != 100 {
 		t.Errorf("%d members are listed, want 100", n)
+	}
+	whole := s.get("/incidents/"+i.ID.String()+"?all").want(t, 200, `hx-get="/incidents/`+i.ID.String()+`?all"`).without(t, "detections more")
+	if n := strings.Count(whole.body, `class="attempt"`); n != 150 {
+		t.Errorf("%d members are listed, want all 150", n)
 	}
 }
 

@@ -113,7 +113,10 @@ func incidentsTile(counts []cybervault.IncidentCount) tile {
 		if n == 0 {
 			continue
 		}
-		if words = append(words, count(n)+" "+string(s)); s.Rank() >= cybervault.SeverityHigh.Rank() {
+		if len(words) < 2 { // the others are a link away
+			words = append(words, count(n)+" "+string(s))
+		}
+		if s.Rank() >= cybervault.SeverityHigh.Rank() {
 			t.Tone = "bad"
 		}
 	}

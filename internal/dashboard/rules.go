@@ -40,9 +40,10 @@ type ruleRow struct {
 	Last       moment
 	Off        bool
 	Reason     string
-	Kind       string // correlation, or none of Sigma's
+	Kind       string // correlation, or the part of the engine that is not Sigma's
 
-	firing *firing
+	firing  *firing
+	foreign bool // it is not Sigma's
 }
 
 // ruleFilter is what the person typed, kept as typed.
@@ -86,7 +87,7 @@ func (d *dashboard) listRules(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for i := range rows {
-		if rows[i].Kind != notSigma {
+		if !rows[i].foreign {
 			v.Loaded++
 		}
 	}
@@ -132,10 +133,7 @@ func ruleTabs(f ruleFilter, exceptions bool) []tab {
 	return append(tabs, tab{Name: "Exceptions", URL: exceptionsPath, Current: exceptions})
 }
 
-const (
-	correlationKind = "correlation"
-	notSigma        = "not Sigma's"
-)
+const correlationKind = "correlation"
 
 // ruleRows lists the Sigma rules, and what else fired lately or is off.
 func (d *dashboard) ruleRows(ctx context.Context) (rows []ruleRow, looked int, err error) {
@@ -175,7 +173,12 @@ func (d *dashboard) ruleRows(ctx context.Context) (rows []ruleRow, looked int, e
 			info.Title, info.Level = cmp.Or(f.Title, id), f.Level
 		}
 		row := newRuleRow(info, fired[id])
-		row.Kind = notSigma
+		row.foreign = true
+		if f := fired[id]; f != nil {
+			row.Kind = cut(f.Engine, 40)
+		} else {
+			row.Level = badge{} // nothing is known of it
+		}
 		others = append(others, row)
 	}
 	for id := range fired {
@@ -206,7 +209,7 @@ func (r *ruleRow) fits(f ruleFilter, levels []cybervault.Severity) bool {
 	switch {
 	case f.Show == rulesFired && r.firing == nil, f.Show == rulesOff && !r.Off:
 		return false
-	case f.Show == "" && r.Kind == notSigma && f.Text+f.Level == "":
+	case f.Show == "" && r.foreign && f.Text+f.Level == "":
 		return false // the first page is what is loaded
 	case len(levels) > 0 && !slices.Contains(levels, cybervault.Severity(r.Level.Tone)):
 		return false

@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -65,6 +66,7 @@ func TestRulesList(t *testing.T) {
 	if diff := cmp.Diff([]string{"Audit log cleared", "Many of them", "Root logs in"}, titles(all)); diff != "" {
 		t.Error(diff)
 	}
+	s.get("/rules?show=fired").want(t, 200, `<span class="tag">web</span>`)
 	for query, want := range map[string][]string{
 		"show=fired": {"Root logs in", "SQL found"}, "show=off": {"Many of them", "new_country"}, "q=ROOT": {"Root logs in"}, "q=t1059&level=low": {"Audit log cleared"}, "q=sql": {"SQL found"},
 		"level=high,critical": {"Root logs in", "SQL found"}, "q=nothing": {}, "show=off&q=country": {"new_country"},
@@ -160,9 +162,7 @@ func TestExceptions(t *testing.T) {
 		"Rule: name the rule": {"rule": {""}}, "needs fields": {"rule": {"*"}, "field": {}}, "has no field": {"field": {""}}, "is not a time": {"until": {"soon"}}, "is past": {"until": {"2020-01-01"}},
 	} {
 		typed := url.Values{"rule": {"x"}, "field": {"a"}, "value": {"my value"}, "reason": {"my reason"}}
-		for k, v := range change {
-			typed[k] = v
-		}
+		maps.Copy(typed, change)
 		s.post(list, typed).want(t, http.StatusUnprocessableEntity, what, "my reason", "<h1>Exceptions", `data-replace="`+list+`"`)
 		s.do(http.MethodPost, list+"/preview", typed, "HX-Request", "true").want(t, 200, what, `class="error"`)
 	}
