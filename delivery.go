@@ -115,6 +115,9 @@ func (d *Delivery) CreatedAt() time.Time { return d.ID.Time() }
 type Lease struct {
 	Token int64
 	Until time.Time
+	// Taken is when its node asked for it, as the machine measures time, whatever the
+	// clock is set to. Only that node knows; zero where it is not to be gone by.
+	Taken time.Time
 }
 
 // Bounds that keep an ordered webhook in order while a node is cut off from a

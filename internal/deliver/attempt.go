@@ -31,7 +31,7 @@ func (d *Dispatcher) attempt(l *lane, a *cybervault.Assignment) bool {
 		return false
 	}
 	started := d.cfg.Now()
-	if started.Add(leaseMargin).After(a.Lease.Until) {
+	if lapsed(a.Lease, started) {
 		l.expire(a, started)
 		return false
 	}

@@ -225,14 +225,19 @@ func (l *lane) settle(c cybervault.Claim, found finding, err error) {
 }
 
 // lookAt sets a watch to when the store says that something is due next; zero
-// leaves it. Where a claim found nothing although that time is past, this node's
-// clock is ahead of the store's: then it asks again in a moment, not as fast as it
-// can until the clocks agree.
+// leaves it. What has become due since the claim is claimed at once. Where a claim
+// found nothing although that time is past, this node's clock is ahead of the
+// store's: then it asks again in a moment, not as fast as it can until the clocks
+// agree.
 func (l *lane) lookAt(w *watch, next time.Time, empty bool) {
 	if next.IsZero() {
 		return
 	}
-	if now := l.d.cfg.Now(); empty && !next.After(now) {
+	if now := l.d.cfg.Now(); !next.After(now) {
+		if !empty {
+			w.ready = true
+			return
+		}
 		next = now.Add(emptyClaimPause)
 	}
 	l.setAlarm(w, next)

@@ -1,9 +1,13 @@
 package deliver_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/deliver"
 )
 
 // A node whose clock is ahead of the store's believes that a retry is due before
@@ -44,6 +48,82 @@ func TestAClockSetForwardRingsTheAlarm(t *testing.T) {
 		synctest.Wait()
 		if n := len(w.net.got(hook.URL)); n != 3 {
 			t.Errorf("%d requests, want one of each delivery and the first one's retry", n)
+		}
+	})
+}
+
+// The store moves leases with a clock that is set back, so that they end when they
+// would have. What waits in the window must not be attempted by them any longer.
+func TestALeaseEndsWhateverTheClockIsSetTo(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]time.Duration{"back": -time.Hour, "ahead": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				hook := w.webhook(answering(200, 4*time.Second))
+				w.hooks.change(hook.ID, func(h *cybervault.Webhook) { h.Concurrency = 1 })
+				const n = 30 // two minutes' work
+				for range n {
+					w.publish(hook)
+				}
+				pass(time.Second)
+				w.queue.mu.Lock()
+				w.clock.Add(int64(by))
+				for _, r := range w.queue.rows {
+					if by < 0 && r.status == cybervault.DeliveryPending {
+						r.due = r.due.Add(by)
+					}
+				}
+				w.queue.mu.Unlock()
+				w.d.Wake(hook.ID, "") // as any publish does: the lane claims what has no lease any more
+				pass(10 * time.Minute)
+				if got := w.queue.count(cybervault.DeliveryDelivered); got != n {
+					t.Errorf("%d delivered, want %d", got, n)
+				}
+				_, stale, _ := w.queue.counts()
+				if by > 0 {
+					stale-- // the attempt that was under way
+				}
+				if got := len(w.net.got(hook.URL)); stale > 0 || by < 0 && got != n || got > n+1 {
+					t.Errorf("%d attempts for %d deliveries, and %d results came too late", got, n, stale)
+				}
+				w.nothingHeld()
+			})
+		})
+	}
+}
+
+// pensive is a queue that takes a while to say what is due next.
+type pensive struct{ *node }
+
+func (p pensive) NextDue(ctx context.Context, webhook cybervault.WebhookID, least cybervault.Severity) (time.Time, error) {
+	<-time.After(10 * time.Millisecond)
+	return p.node.NextDue(ctx, webhook, least)
+}
+
+// What falls due between a claim and the answer to what is due next is claimed at
+// once, and not when the sweep finds it.
+func TestWhatFallsDueDuringAClaimIsClaimed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.stop(0)
+		w.config.Queue = pensive{w.node}
+		w.d = deliver.New(w.config)
+		defer w.stop(0)
+		hook := w.webhook(answering(200, 0))
+		put := func(in time.Duration) {
+			run := w.ids.NextRun(2)
+			w.queue.put(cybervault.Assignment{Delivery: cybervault.DeliveryID{UUID: run[1]}, Event: cybervault.EventID{UUID: run[0]},
+				Webhook: hook.ID, Body: []byte("{}")}, 0, w.now().Add(in), 0)
+		}
+		put(0)
+		put(5 * time.Millisecond)
+		w.d.Wake(hook.ID, "")
+		pass(100 * time.Millisecond)
+		if n := len(w.net.got(hook.URL)); n != 2 {
+			t.Errorf("%d attempts, want 2", n)
 		}
 	})
 }

@@ -232,7 +232,15 @@ func (d *Dispatcher) lane(id cybervault.WebhookID) *lane {
 // NewLease returns a lease for deliveries that are about to be committed and
 // were admitted.
 func (d *Dispatcher) NewLease() cybervault.Lease {
-	return cybervault.Lease{Token: d.cfg.IDs.Next().Key(), Until: d.cfg.Now().Add(LeaseDuration)}
+	// Without its monotonic reading: the store goes by what the clock says.
+	return cybervault.Lease{Token: d.cfg.IDs.Next().Key(), Until: d.cfg.Now().Round(0).Add(LeaseDuration), Taken: time.Now()}
+}
+
+// lapsed reports whether a lease has too little left for an attempt: by the clock,
+// by which the store gives it to somebody else once it is set ahead, or by the time
+// that has gone by, since a clock that is set back takes nothing off a lease there.
+func lapsed(l cybervault.Lease, now time.Time) bool {
+	return now.Add(leaseMargin).After(l.Until) || !l.Taken.IsZero() && time.Since(l.Taken) > LeaseDuration-leaseMargin
 }
 
 // Admit reserves a place in memory for a delivery of size bytes to a webhook

@@ -256,7 +256,7 @@ func (l *lane) putBack(a *cybervault.Assignment) {
 // them claimed anew. A window that could not be worked off in time was too large.
 func (l *lane) expire(a *cybervault.Assignment, now time.Time) {
 	l.mu.Lock()
-	left := l.remove(func(a *cybervault.Assignment) bool { return a.Ordered || now.Add(leaseMargin).After(a.Lease.Until) })
+	left := l.remove(func(a *cybervault.Assignment) bool { return a.Ordered || lapsed(a.Lease, now) })
 	l.window = max(l.window/2, minWindow)
 	l.mu.Unlock()
 	if l.giveBack(append(left, a)) {

@@ -7,8 +7,8 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// clockStep is what a clock must be set back by to be taken notice of. Less is
-// over before anybody waits for it.
+// clockStep is what a clock must be set back by at once to be taken notice of. Less
+// is over before anybody waits for it.
 const clockStep = 10 * time.Second
 
 // moveDue moves what is due, or leased, later than now, with the clock.
@@ -21,7 +21,7 @@ const moveDue = `UPDATE deliveries SET due_at = due_at - ? WHERE status < 2 AND 
 //
 // It serves the embedded store, whose writer is one; in PostgreSQL it is not the
 // clock of one node that says what is due.
-type setback struct{ latest int64 }
+type setback struct{ latest int64 } // when the last transaction was
 
 // look returns the time, and by how much it went back; both in microseconds.
 func (c *setback) look(s *Store) (now, back int64) {
@@ -49,7 +49,9 @@ func (c *setback) followed(s *Store, now, back int64) {
 		s.log.Warn("the clock was set back: deliveries that wait for an attempt are moved with it",
 			slog.Duration("by", time.Duration(back)*time.Microsecond))
 	default:
-		c.latest = max(c.latest, now)
+		// Even after a small step back: what is written from here on goes by the clock
+		// as it is, and a later step must not move it by this one as well.
+		c.latest = now
 	}
 }
 

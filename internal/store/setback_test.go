@@ -67,3 +67,39 @@ func TestWhatWaitsMovesWithTheClock(t *testing.T) {
 		t.Errorf("claimed %v an hour later, want both retries among them", got)
 	}
 }
+
+// A lease that was given after a small step back is not moved by that one too when
+// the clock is set back again: it would end too early, and be somebody else's.
+func TestASmallStepBackIsNotMadeUpForLater(t *testing.T) {
+	t.Parallel()
+	var offset atomic.Int64
+	cfg := sqliteConfig(t)
+	cfg.Now = func() time.Time { return time.Unix(1_800_000_000, 0).Add(time.Duration(offset.Load())) }
+	x := newSource(t, open(t, cfg))
+	set := func(by time.Duration) { offset.Add(int64(by)) }
+	claim := func(token int64) int {
+		t.Helper()
+		found, err := x.s.Claim(t.Context(), cybervault.Claim{Webhook: x.w.ID, Limit: 10, Lease: cybervault.Lease{Token: token, Until: cfg.Now().Add(time.Minute)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	x.mustPublish()       // leased by the real clock, for an hour that is over in this one
+	set(-9 * time.Second) // too little to be taken notice of
+	if n := claim(1); n != 1 {
+		t.Fatalf("claimed %d of one", n)
+	}
+	set(-20 * time.Second)
+	if n := claim(2); n != 0 {
+		t.Error("claimed at once")
+	}
+	set(59 * time.Second)
+	if n := claim(3); n != 0 {
+		t.Error("claimed a second before the lease ends")
+	}
+	set(2 * time.Second)
+	if n := claim(4); n != 1 {
+		t.Error("not claimed a second after the lease has ended")
+	}
+}

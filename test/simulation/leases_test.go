@@ -6,12 +6,18 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/deliver"
 )
 
 // What the ledger knows of claims, attempts and ends.
 
-// leaseMargin is what of a lease must be left when an attempt begins.
-const leaseMargin = 15 * time.Second
+const (
+	// leaseMargin is what of a lease must be left when an attempt begins.
+	leaseMargin = 15 * time.Second
+	// longestHeld is how long after it was given a lease a node may begin an attempt,
+	// whatever the clock says.
+	longestHeld = deliver.LeaseDuration - leaseMargin
+)
 
 // claimed is told of a claim that the store has granted.
 func (l *ledger) claimed(n *node, webhook cybervault.WebhookID, lease cybervault.Lease, claimed []*cybervault.Assignment, ordered bool) {
@@ -37,8 +43,8 @@ func (l *ledger) claimed(n *node, webhook cybervault.WebhookID, lease cybervault
 		if ordered {
 			l.checkLine(e, claimed[:i])
 		}
-		e.token, e.until, e.due, e.holder, e.lost, e.leased, e.moved = lease.Token, lease.Until, lease.Until, n, nil, time.Now(), 0
-		e.hold(n)
+		e.token, e.until, e.due, e.holder, e.lost, e.moved = lease.Token, lease.Until, lease.Until, n, nil, 0
+		e.grant(n, lease.Token)
 		l.w.trace.add(e.n, "claimed by %s for attempt %d", n, a.Attempt)
 	}
 }
@@ -97,21 +103,22 @@ func (l *ledger) attemptBegins(n *node, e *entry, number int, sequence int64, ur
 }
 
 // checkLease sees to it that whoever makes an attempt has the lease, or had it
-// and was not told yet that the delivery has ended.
+// and was not told yet that the delivery has ended. By a clock that was set ahead and
+// back again it may be another node's in the store, and still good by the node's clock.
 func (l *ledger) checkLease(n *node, e *entry, number int) {
-	stepped := l.w.stepped(e, n)
+	stepped := e.stepped(n)
+	holds := e.token != 0 && e.status == cybervault.DeliveryPending && e.holder == n
 	switch {
-	case stepped && !e.since(n).Equal(e.leased): // by a lease of before: what became of it since the node cannot know
-	case e.token != 0 && e.status == cybervault.DeliveryPending && (e.holder == n || stepped):
-		if number != e.attempts+1 {
-			l.w.fail(e.n, "attempt %d begins after %d attempts", number, e.attempts)
-		}
-		if left := e.until.Sub(n.now()); left < leaseMargin && e.holder == n {
-			l.w.fail(e.n, "attempt %d by %s begins with %s of the lease left", number, n, left)
-		}
-	case e.lost == n, stepped:
-	default:
+	case stepped, e.lost == n:
+	case !holds:
 		l.w.fail(e.n, "attempt %d by %s begins without a lease: it is %s, leased by %s", number, n, e.status, e.holder)
+	case number != e.attempts+1:
+		l.w.fail(e.n, "attempt %d begins after %d attempts", number, e.attempts)
+	case e.until.Sub(n.now()) < leaseMargin:
+		l.w.fail(e.n, "attempt %d by %s begins with %s of the lease left", number, n, e.until.Sub(n.now()))
+	}
+	if age := e.age(n); age > longestHeld && e.lost != n {
+		l.w.fail(e.n, "attempt %d by %s begins %s after it was given a lease", number, n, age)
 	}
 	for _, r := range e.running {
 		if !r.ended && r.until.After(l.w.storeNow()) && !stepped {
@@ -171,6 +178,7 @@ func (l *ledger) decided(n *node, e *entry, r *cybervault.Result) {
 		l.w.fail(e.n, "attempt %d has a result, %d, that nobody answered", r.Attempt.Number, r.Attempt.Status)
 		return
 	}
+	e.handedIn(r.Lease.Token)
 	attempt := e.running[i]
 	e.running = slices.Delete(e.running, i, i+1)
 	delay := r.NextAttemptAt.Sub(n.now())
@@ -229,7 +237,6 @@ func (l *ledger) recorded(n *node, e *entry, r *cybervault.Result, err error) {
 		e.due = e.due.Add(-ahead)
 	}
 	e.token, e.holder, e.lost = 0, nil, nil
-	delete(e.held, n)
 	e.status = r.Status
 	l.w.trace.add(e.n, "attempt %d recorded: %s, due in %s", r.Attempt.Number, r.Status, r.NextAttemptAt.Sub(l.w.storeNow()))
 }
@@ -255,8 +262,12 @@ func (l *ledger) clockSet(by time.Duration) {
 
 func (l *ledger) released(assignments []*cybervault.Assignment) {
 	for _, a := range assignments {
-		if e := l.deliveries[a.Delivery]; e != nil && e.token == a.Lease.Token && e.status == cybervault.DeliveryPending {
-			delete(e.held, e.holder)
+		e := l.deliveries[a.Delivery]
+		if e == nil {
+			continue
+		}
+		e.handedIn(a.Lease.Token)
+		if e.token == a.Lease.Token && e.status == cybervault.DeliveryPending {
 			e.token, e.holder, e.lost, e.due = 0, nil, nil, l.w.storeNow()
 			l.w.trace.add(e.n, "lease given back")
 		}
@@ -278,33 +289,49 @@ func (e *entry) end(status cybervault.DeliveryStatus) {
 	e.lost, e.lostToken, e.status, e.token, e.holder = e.holder, e.token, status, 0, nil
 }
 
-// hold notes that a node has it in memory under the lease that there is now.
-func (e *entry) hold(n *node) {
-	if e.held == nil {
-		e.held = map[*node]time.Time{}
-	}
-	if _, ok := e.held[n]; !ok {
-		e.held[n] = e.leased
-	}
+// grant notes that a node is given the lease that there is now.
+func (e *entry) grant(n *node, token int64) {
+	e.grants = append(e.grants, grant{n, token, time.Now()})
 }
 
-// since is when a node was given the oldest lease under which it may act: by a clock
-// that was set back that may be a lease which has ended in the store, and is another node's now.
-func (e *entry) since(n *node) time.Time {
-	if since, ok := e.held[n]; ok {
-		return since
+// handedIn says that a node has nothing in memory by a lease any more.
+func (e *entry) handedIn(token int64) {
+	e.grants = slices.DeleteFunc(e.grants, func(g grant) bool { return g.token == token })
+}
+
+// age is how long ago a node was given the youngest lease by which it may have it.
+func (e *entry) age(n *node) time.Duration {
+	for _, g := range slices.Backward(e.grants) {
+		if g.node == n {
+			return time.Since(g.at)
+		}
 	}
-	return e.leased
+	return 0
+}
+
+// stepped reports whether the clock was set since a node was given a lease by which
+// it may still act: that may have ended in the store, and be another's now.
+func (e *entry) stepped(n *node) bool {
+	step := n.w.lastStep()
+	return slices.ContainsFunc(e.grants, func(g grant) bool {
+		return g.node == n && !g.at.After(step) && time.Since(g.at) <= longestHeld
+	})
 }
 
 // handOver is told of the node that has in memory what was leased at its birth. It may
 // have ended while the answer of the commit was under way; until that end is answered
 // the node cannot know.
 func (e *entry) handOver(token int64, n *node) {
+	if n != nil {
+		for i := range e.grants {
+			if e.grants[i].token == token {
+				e.grants[i].node = n
+			}
+		}
+	}
 	switch {
 	case e.token == token:
 		e.holder = n
-		e.hold(n)
 	case e.lost != nil && e.lostToken == token:
 		e.lost = n
 	}

@@ -75,11 +75,10 @@ type entry struct {
 	token     int64
 	until     time.Time     // of the lease
 	moved     time.Duration // by how much the store may have moved that since, with its clock
-	leased    time.Time
-	held      map[*node]time.Time // since when a node may have it in memory
-	holder    *node               // of the lease; nil where nobody knows of it
-	lost      *node               // who has it in memory, and was not told yet that it has ended
-	lostToken int64               // of the lease that lost had
+	grants    []grant       // by which nodes may have it in memory
+	holder    *node         // of the lease; nil where nobody knows of it
+	lost      *node         // who has it in memory, and was not told yet that it has ended
+	lostToken int64         // of the lease that lost had
 
 	running  []running
 	requests int
@@ -87,6 +86,13 @@ type entry struct {
 	ends     int  // seen in the change log
 	numbers  int  // attempts seen in the change log
 	removed  bool
+}
+
+// grant is a lease that a node was given, as it may know of it still.
+type grant struct {
+	node  *node
+	token int64
+	at    time.Time
 }
 
 // running is an attempt under way, or one whose result is on its way.
@@ -276,7 +282,8 @@ func (l *ledger) enter(n *node, ev *event, d *cybervault.NewDelivery) *entry {
 		l.w.fail(e.n, "is skipped and has sequence number %d", d.Sequence)
 	}
 	if d.Lease.Token != 0 {
-		e.token, e.until, e.holder, e.due, e.leased, e.moved = d.Lease.Token, d.Lease.Until, n, d.Lease.Until, time.Now(), 0
+		e.token, e.until, e.holder, e.due, e.moved = d.Lease.Token, d.Lease.Until, n, d.Lease.Until, 0
+		e.grant(n, d.Lease.Token)
 	}
 	l.deliveries[d.ID] = e
 	l.all = append(l.all, e)

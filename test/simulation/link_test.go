@@ -188,15 +188,12 @@ func (l *link) ClaimOrdered(ctx context.Context, webhook cybervault.WebhookID, l
 	return claimed, l.apart(next, webhook), err
 }
 
-// apart moves a time by nanoseconds that the store does not keep, for each webhook
-// by others. Timers that are set to the same instant fire in an order that nobody
-// can know beforehand.
+// apart moves a time that is to come by nanoseconds that the store does not keep,
+// for each webhook by others. Timers that are set to the same instant fire in an
+// order that nobody can know beforehand.
 func (l *link) apart(t time.Time, webhook cybervault.WebhookID) time.Time {
-	if t.IsZero() {
+	if !t.After(l.node.now()) {
 		return t
-	}
-	if now := l.node.now(); t.Before(now) {
-		t = now // the worker of what was just claimed begins at this instant
 	}
 	return t.Add(time.Duration(1 + 7*l.hook(webhook)))
 }

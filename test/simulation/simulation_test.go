@@ -25,6 +25,7 @@ var (
 	seeds     = flag.Uint64("seeds", 0, "how many seeds to run")
 	start     = flag.Uint64("start", 1, "the first of them")
 	tries     = flag.Int("tries", 200, "how often a failing seed is run to find the steps that show it")
+	lines     = flag.Int("lines", 200, "how many lines of what happened to tell of one seed that fails")
 )
 
 // TestMain has one goroutine run at a time: with what else is done for it, a seed
@@ -244,7 +245,7 @@ func (l *lab) show(t *testing.T) {
 	out := l.run(t, p)
 	t.Logf("trace %016x: %d events, %d deliveries, %d requests in %s", out.sum, out.events, out.deliveries, out.requests, out.simulated)
 	if out.failure != nil {
-		t.Errorf("%v\n%s", out.failure, out.trace.about(out.failure.delivery, 200))
+		t.Errorf("%v\n%s", out.failure, out.trace.about(out.failure.delivery, *lines))
 	} else if testing.Verbose() {
 		t.Log("\n" + out.trace.about(0, 2000))
 	}

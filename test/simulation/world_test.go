@@ -122,6 +122,7 @@ func (w *world) storeNow() time.Time { return time.Now().Round(0).Add(w.offset()
 func (w *world) set(by time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.trace.add(0, "the clock is set by %s", by)
 	w.ledger.clockSet(by)
 	clockMu.Lock()
 	defer clockMu.Unlock()
@@ -130,12 +131,11 @@ func (w *world) set(by time.Duration) {
 	w.step = time.Now()
 }
 
-// stepped reports whether the lease under which a node has a delivery is from before
-// the clock was set.
-func (w *world) stepped(e *entry, n *node) bool {
+// lastStep is when the clock was last set.
+func (w *world) lastStep() time.Time {
 	clockMu.Lock()
 	defer clockMu.Unlock()
-	return !w.step.IsZero() && !w.step.Before(e.since(n))
+	return w.step
 }
 
 // fail notes what must not have happened. mu is held.
