@@ -159,11 +159,18 @@ func freeLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) (m
 	return freed.RowsAffected() == freedAtOnce, nil
 }
 
-// freeAllLeasesOf frees leases until there are no more.
-func freeAllLeasesOf(ctx context.Context, on execer, n int, grace time.Duration) error {
-	for more := true; more; {
+// freeAllLeasesOf frees leases until there are no more, each lot in a transaction
+// of its own: others who write the same rows at the same moment may be a reason for
+// PostgreSQL to abort one.
+func freeAllLeasesOf(ctx context.Context, on *pgx.Conn, n int, grace time.Duration) error {
+	for more, aborts := true, 0; more; {
 		var err error
-		if more, err = freeLeasesOf(ctx, on, n, grace); err != nil {
+		more, err = freeLeasesOf(ctx, on, n, grace)
+		if aborted(err) && aborts < abortRetries {
+			aborts++
+			more, err = true, nil
+		}
+		if err != nil {
 			return err
 		}
 	}
