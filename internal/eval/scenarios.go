@@ -219,7 +219,7 @@ func evalScenariosAlone(ctx context.Context, dir string, asJSON bool, out io.Wri
 	return w.err
 }
 
-func (s scenariosFigures) table(w *lines) {
+func (s *scenariosFigures) table(w *lines) {
 	w.print("CrowdSec scenarios of sources that are read: address and class found in %d of %d, %d of the others are outside", s.Found, s.Scenarios, s.Outside)
 	for _, m := range s.Missed {
 		w.print("    missed %s", m)
