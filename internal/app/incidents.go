@@ -26,14 +26,19 @@ const (
 // incidentStore is the store as the incidents need it.
 type incidentStore interface {
 	incident.Store
-	Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybervault.Page[*cybervault.Incident], error)
-	LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error)
-	Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID) (*cybervault.Incident, error)
-	IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, limit int) ([]*cybervault.IncidentMember, error)
+	incidentReader
 	OutgoingIncidentEvents(ctx context.Context, ws cybervault.WorkspaceID) (cybervault.OutgoingEvents, error)
 	ForgetIncidentEvents(ctx context.Context, out cybervault.OutgoingEvents) error
 	PruneIncidents(ctx context.Context, before time.Time) (more bool, err error)
 	IncidentVerdicts(ctx context.Context, ws cybervault.WorkspaceID, known int64) (verdicts []cybervault.Verdict, revision int64, err error)
+}
+
+// incidentReader is the store as the API and the pages read it.
+type incidentReader interface {
+	Incidents(ctx context.Context, q cybervault.IncidentQuery) (cybervault.Page[*cybervault.Incident], error)
+	LiveIncidents(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.IncidentCount, error)
+	Incident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID) (*cybervault.Incident, error)
+	IncidentMembers(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, limit int) ([]*cybervault.IncidentMember, error)
 }
 
 // incidents leads findings and people's changes to the incidents, publishes what

@@ -74,9 +74,9 @@ func hostileSite(t *testing.T) *site {
 // hostileFindings has a text in every field of an incident, of what it stands on, of
 // the rule that found it, and of an exception.
 func hostileFindings(s *site, text string) {
-	many := make([]string, 300)
+	many := make([]string, 120)
 	for i := range many {
-		many[i] = text[:min(len(text), 4000)]
+		many[i] = text[:min(len(text), 400)]
 	}
 	many[0] = text
 	note := cybervault.IncidentNote{At: time.Now(), By: text, Text: text}
@@ -85,7 +85,7 @@ func hostileFindings(s *site, text string) {
 		Title: text, Severity: cybervault.Severity(text), Assignee: text, Disposition: cybervault.IncidentDisposition(text), Resolution: cybervault.Resolution(text),
 		Entities: cybervault.IncidentEntities{SourceIPs: many, Users: many, Assets: many}, Evidence: cybervault.IncidentEvidence{Names: many, Tactics: many, Techniques: many, Threats: many},
 		Notes: []cybervault.IncidentNote{note}, History: []cybervault.IncidentNote{note},
-	}, s.fake.Threat(g, cybervault.Detection{Engine: text, RuleID: text, Title: text, Level: cybervault.Severity(text), MitreIDs: many, Record: text, Count: -1, Explanation: text}))
+	}, hostileMember(s, g, text))
 	s.fake.SetIncident(i.ID, func(i *cybervault.Incident) { i.Times.Resolved = time.Now().Add(900 * time.Hour) })
 	short := text[:min(len(text), 150)]
 	r := cybervault.RuleDetail{
@@ -98,7 +98,18 @@ func hostileFindings(s *site, text string) {
 	if err := s.fake.SetRule(s.t.Context(), s.fake.Workspace, short, false, text); err != nil {
 		s.t.Fatal(err)
 	}
-	s.fake.Threat(cybervault.Gist{Subject: short, Name: text, SourceIP: text}, cybervault.Detection{RuleID: short, Title: text, Record: text, Explanation: text})
+	fits := text[:min(len(text), cybervault.MaxDetectionRecordBytes)] // as the engine shortens it
+	s.fake.Threat(cybervault.Gist{Subject: short, Name: short, SourceIP: fits}, cybervault.Detection{RuleID: short, Title: fits, Record: fits, Explanation: fits})
+}
+
+// hostileMember has a text in every field. In its event, which many pages read, only
+// the record is as long as that.
+func hostileMember(s *site, g cybervault.Gist, text string) *cybervault.IncidentMember {
+	part := text[:min(len(text), 20_000)]
+	m := s.fake.Threat(cybervault.Gist{Subject: part, Severity: cybervault.Severity(part), Name: part, SourceIP: part, User: part, Asset: part, Count: -1},
+		cybervault.Detection{Engine: part, RuleID: part, Title: part, Level: cybervault.Severity(part), MitreIDs: []string{part, part}, Record: text, Count: -1, Explanation: part})
+	m.Subject, m.Gist = g.Subject, g
+	return m
 }
 
 // paths is every page that shows data.
