@@ -27,7 +27,7 @@ func Suspect(value string) bool {
 	}
 	if space {
 		for w := range strings.FieldsSeq(strings.ToLower(value)) {
-			if kind := lexicon[w]; kind == kindSQL || kind == kindSQLFunc || kind == kindCommand || kind == kindLogic {
+			if kind := lexicon[strings.TrimSuffix(w, ".exe")]; kind == kindSQL || kind == kindSQLFunc || kind == kindCommand || kind == kindLogic {
 				return true
 			}
 		}
