@@ -84,22 +84,29 @@ func read(t *testing.T) (all []covered) {
 	return all
 }
 
-// techniques are the names that ATT&CK gives techniques.
-func techniques(t *testing.T) map[string]string {
+// technique is what ATT&CK says of one.
+type technique struct {
+	name    string
+	tactics []string
+}
+
+// techniques are those of ATT&CK that rules are tagged with.
+func techniques(t *testing.T) map[string]technique {
 	t.Helper()
 	data, err := os.ReadFile("testdata/techniques.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]string{}
+	names := map[string]technique{}
 	for line := range strings.Lines(string(data)) {
-		id, name, _ := strings.Cut(strings.TrimSpace(line), " ")
-		names[id] = name
+		id, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		tactics, name, _ := strings.Cut(rest, " ")
+		names[id] = technique{name, strings.Split(tactics, ",")}
 	}
 	return names
 }
 
-func coverage(t *testing.T, all []covered, names map[string]string) string {
+func coverage(t *testing.T, all []covered, names map[string]technique) string {
 	t.Helper()
 	var b strings.Builder
 	sources, byTactic, known := map[string][2]int{}, map[string]map[string][]covered{}, map[string]bool{}
@@ -115,10 +122,7 @@ func coverage(t *testing.T, all []covered, names map[string]string) string {
 		told++
 		source[0]++
 		sources[path.Dir(c.file)] = source
-		for _, p := range pairs(c.meta) {
-			if names[p.technique] == "" {
-				t.Errorf("%s: %s has no name in rules/testdata/techniques.txt", c.file, p.technique)
-			}
+		for _, p := range pairs(t, c, names) {
 			known[p.technique] = true
 			if byTactic[p.tactic] == nil {
 				byTactic[p.tactic] = map[string][]covered{}
@@ -145,9 +149,9 @@ What is found without rules stands at the end. `+"`cybervault rules explain ID`"
 		title := strings.ReplaceAll(tactic, "-", " ")
 		fmt.Fprintf(&b, "\n## %s%s\n\n| technique | rules |\n|---|---|\n", strings.ToUpper(title[:1]), title[1:])
 		for _, id := range sorted(byTactic[tactic]) {
-			name := names[id]
+			name := names[id].name
 			if parent, _, sub := strings.Cut(id, "."); sub {
-				name = names[parent] + ": " + name
+				name = names[parent].name + ": " + name
 			}
 			fmt.Fprintf(&b, "| [%s](https://attack.mitre.org/techniques/%s/) %s | %s |\n", id, strings.ReplaceAll(id, ".", "/"), name, files(byTactic[tactic][id]))
 		}
@@ -170,24 +174,27 @@ What is found without rules stands at the end. `+"`cybervault rules explain ID`"
 // pair is a technique, and a tactic that it serves.
 type pair struct{ tactic, technique string }
 
-// pairs puts each technique that a rule is tagged with to the tactics that stand
-// right before it.
-func pairs(m *sigma.Meta) (out []pair) {
-	var current []string
-	after := false // a technique stands before
-	for _, tag := range m.Tags {
-		tag = strings.TrimPrefix(tag, "attack.")
-		switch {
-		case slices.Contains(tactics, tag):
-			if after {
-				current = nil
+// pairs puts each technique that a rule is tagged with to those of its tactics that
+// the technique serves. A rule whose tags have none for a technique is wrong.
+func pairs(t *testing.T, c covered, names map[string]technique) (out []pair) {
+	t.Helper()
+	for _, tag := range c.meta.Tags {
+		id := strings.ToUpper(strings.TrimPrefix(tag, "attack."))
+		if len(id) < 5 || id[0] != 'T' || id[1] < '0' || id[1] > '9' {
+			continue
+		}
+		known, ok := names[id]
+		if !ok {
+			t.Errorf("%s: %s stands not in rules/testdata/techniques.txt", c.file, id)
+		}
+		n := len(out)
+		for _, tactic := range known.tactics {
+			if slices.Contains(c.meta.Tags, "attack."+tactic) {
+				out = append(out, pair{tactic, id})
 			}
-			current, after = append(current, tag), false
-		case len(tag) >= 5 && tag[0] == 't' && tag[1] >= '0' && tag[1] <= '9':
-			after = true
-			for _, tactic := range current {
-				out = append(out, pair{tactic, strings.ToUpper(tag)})
-			}
+		}
+		if ok && len(out) == n {
+			t.Errorf("%s: %s serves %s, and the rule is tagged with none of them", c.file, id, strings.Join(known.tactics, ", "))
 		}
 	}
 	return out
