@@ -103,44 +103,56 @@ type ID[K Kind] struct{ UUID }
 
 // The kinds of id, with the prefix each is written with.
 type (
-	eventKind     struct{}
-	webhookKind   struct{}
-	deliveryKind  struct{}
-	attemptKind   struct{}
-	workspaceKind struct{}
-	apiKeyKind    struct{}
-	threatKind    struct{}
-	authKind      struct{}
-	incidentKind  struct{}
-	alertKind     struct{}
-	exceptionKind struct{}
+	eventKind      struct{}
+	webhookKind    struct{}
+	deliveryKind   struct{}
+	attemptKind    struct{}
+	workspaceKind  struct{}
+	apiKeyKind     struct{}
+	threatKind     struct{}
+	authKind       struct{}
+	incidentKind   struct{}
+	alertKind      struct{}
+	exceptionKind  struct{}
+	userKind       struct{}
+	passkeyKind    struct{}
+	sessionKind    struct{}
+	invitationKind struct{}
 )
 
-func (eventKind) Prefix() string     { return "wh_" }
-func (webhookKind) Prefix() string   { return "whk_" }
-func (deliveryKind) Prefix() string  { return "dlv_" }
-func (attemptKind) Prefix() string   { return "att_" }
-func (workspaceKind) Prefix() string { return "ws_" }
-func (apiKeyKind) Prefix() string    { return "key_" }
-func (threatKind) Prefix() string    { return "thr_" }
-func (authKind) Prefix() string      { return "auth_" }
-func (incidentKind) Prefix() string  { return "inc_" }
-func (alertKind) Prefix() string     { return "alr_" }
-func (exceptionKind) Prefix() string { return "exc_" }
+func (eventKind) Prefix() string      { return "wh_" }
+func (webhookKind) Prefix() string    { return "whk_" }
+func (deliveryKind) Prefix() string   { return "dlv_" }
+func (attemptKind) Prefix() string    { return "att_" }
+func (workspaceKind) Prefix() string  { return "ws_" }
+func (apiKeyKind) Prefix() string     { return "key_" }
+func (threatKind) Prefix() string     { return "thr_" }
+func (authKind) Prefix() string       { return "auth_" }
+func (incidentKind) Prefix() string   { return "inc_" }
+func (alertKind) Prefix() string      { return "alr_" }
+func (exceptionKind) Prefix() string  { return "exc_" }
+func (userKind) Prefix() string       { return "usr_" }
+func (passkeyKind) Prefix() string    { return "psk_" }
+func (sessionKind) Prefix() string    { return "ses_" }
+func (invitationKind) Prefix() string { return "inv_" }
 
 // The ids of the product.
 type (
-	EventID     = ID[eventKind]
-	WebhookID   = ID[webhookKind]
-	DeliveryID  = ID[deliveryKind]
-	AttemptID   = ID[attemptKind]
-	WorkspaceID = ID[workspaceKind]
-	APIKeyID    = ID[apiKeyKind]
-	ThreatID    = ID[threatKind]
-	AuthID      = ID[authKind]
-	IncidentID  = ID[incidentKind]
-	AlertID     = ID[alertKind]
-	ExceptionID = ID[exceptionKind]
+	EventID      = ID[eventKind]
+	WebhookID    = ID[webhookKind]
+	DeliveryID   = ID[deliveryKind]
+	AttemptID    = ID[attemptKind]
+	WorkspaceID  = ID[workspaceKind]
+	APIKeyID     = ID[apiKeyKind]
+	ThreatID     = ID[threatKind]
+	AuthID       = ID[authKind]
+	IncidentID   = ID[incidentKind]
+	AlertID      = ID[alertKind]
+	ExceptionID  = ID[exceptionKind]
+	UserID       = ID[userKind]
+	PasskeyID    = ID[passkeyKind]
+	SessionID    = ID[sessionKind]
+	InvitationID = ID[invitationKind]
 )
 
 // AnyID is one of the id types above, for the generic functions below.

@@ -90,3 +90,6 @@ func migrateBefore(ctx context.Context, db *sql.DB, end string) error {
 
 // AuditRead is of how many entries of the audit log the rows were looked up.
 func (s *Store) AuditRead() int64 { return s.auditRead.Load() }
+
+// CutLines ends all connections to PostgreSQL, as a node does that has met another server.
+func (s *Store) CutLines() { s.lines.cut() }

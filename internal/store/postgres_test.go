@@ -122,6 +122,20 @@ func TestPostgresRestartedBetweenCalls(t *testing.T) {
 	}
 }
 
+// A node that stops after its database was away has nothing to complain of.
+func TestPostgresClosesWhatIsCut(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), postgresConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newSource(t, s).mustPublish()
+	s.CutLines()
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestPostgresNodesStartAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := postgresConfig(t)

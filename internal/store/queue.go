@@ -177,11 +177,12 @@ WHERE id IN (`+selectLiving+`) AND status < 2 RETURNING id`,
 }
 
 // FreeHeld makes the held deliveries of a webhook pending, in bounded batches,
-// and returns how many there were. They stay due since they were made.
+// and returns how many there were. They stay due since they were made, which may be
+// later than now by a clock that was set back.
 func (s *Store) FreeHeld(ctx context.Context, webhook cybervault.WebhookID) (int64, error) {
-	return s.inBatches(ctx, statusPending, `UPDATE deliveries SET status = 0
+	return s.inBatches(ctx, statusPending, `UPDATE deliveries SET status = 0, due_at = CASE WHEN due_at > ? THEN ? ELSE due_at END
 WHERE id IN (`+selectHeld+`) AND status = 1 RETURNING id`,
-		func(time.Time) []any { return []any{webhook.Key()} })
+		func(now time.Time) []any { return []any{micros(now), micros(now), webhook.Key()} })
 }
 
 // inBatches runs query, which gives deliveries a status and returns their keys,

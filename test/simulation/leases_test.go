@@ -377,6 +377,9 @@ func (l *ledger) freed(id cybervault.WebhookID, n int64) {
 	for _, e := range l.hooks[id].entries {
 		if e.status == cybervault.DeliveryHeld {
 			e.status = cybervault.DeliveryPending
+			if now := l.w.storeNow(); e.due.After(now) {
+				e.due = now
+			}
 			l.w.trace.add(e.n, "freed")
 			n--
 		}

@@ -31,6 +31,7 @@ func queueCases() map[string]func(*fixture) {
 		"queue/pending counts":                    pendingCounts,
 		"queue/held until freed":                  heldUntilFreed,
 		"queue/held after verification is free":   heldTooLate,
+		"queue/freed is due whatever the clock":   freedIsDue,
 		"queue/replays":                           replays,
 		"queue/ids ahead of the clock are due":    idsAhead,
 		"queue/results of many at once":           resultsConcurrent,
@@ -317,6 +318,19 @@ func heldUntilFreed(f *fixture) {
 	}
 	if got := f.claim(other, 10); len(got) != 0 {
 		f.Errorf("freed %d of another webhook", len(got))
+	}
+}
+
+// What is freed after the clock was set back does not wait for it to catch up.
+func freedIsDue(f *fixture) {
+	w := f.webhook(unverified)
+	f.publish(f.publication(event{}, born(w, cybervault.DeliveryHeld, "")))
+	f.clock.Move(-time.Hour)
+	if n, err := f.s.FreeHeld(f.Context(), w.ID); n != 1 || err != nil {
+		f.Fatalf("freed %d, %v", n, err)
+	}
+	if got := f.claim(w, 10); len(got) != 1 {
+		f.Errorf("claimed %d of what was freed", len(got))
 	}
 }
 
