@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -125,4 +126,26 @@ func scanAction(scan func(...any) error) (*cybervault.Action, error) {
 	copy(a.Previous[:], previous)
 	copy(a.Hash[:], hash)
 	return a, nil
+}
+
+// undone is a refusal that comes after something was written: unlike a
+// *cybervault.Error it makes the writer take that back.
+type undone struct{ refusal *cybervault.Error }
+
+func (u *undone) Error() string { return u.refusal.Error() }
+
+// allOrNone is the writer's do for a fn that may refuse after it has written: all
+// that it does is done, or none of it.
+func (s *Store) allOrNone(ctx context.Context, fn func(transaction) error) error {
+	err := s.w.do(ctx, func(tx transaction) error {
+		err := fn(tx)
+		if refusal, ok := errors.AsType[*cybervault.Error](err); ok {
+			return &undone{refusal}
+		}
+		return err
+	})
+	if u, ok := errors.AsType[*undone](err); ok {
+		return u.refusal
+	}
+	return err
 }
