@@ -1,17 +1,19 @@
 // Package access says who may do what: it makes, checks and revokes the API
-// keys of programs, and it opens the dashboard to the person who holds the link
-// that the server printed.
+// keys of programs; it knows people, by password, second factor or OpenID Connect,
+// their sessions, and what they are in which workspace; and it opens an
+// installation that has no owner yet to whoever holds the link that the server
+// printed.
 //
-// It stands at the edge of the flow, before the API and the dashboard, and asks
-// the store for nothing but API keys. It never keeps, logs or returns a key in
-// clear except once, to whoever created it: what is stored is a SHA-256. That
-// is enough because a key holds 256 random bits; it is no password that could
-// be guessed from its hash.
+// It stands at the edge of the flow, before the API and the dashboard, which ask it
+// for each request. It never keeps, logs or returns a key, token or cookie in clear
+// except once, to whoever it is made for: what is stored is a SHA-256. That is
+// enough because each holds 256 random bits. A password is kept as Argon2id.
 package access
 
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -30,25 +32,32 @@ type Store interface {
 	APIKeyByHash(ctx context.Context, hash [32]byte) (*cybervault.APIKey, error)
 }
 
-// Access checks API keys and dashboard sessions. Safe for concurrent use.
+// Access checks API keys, people and their sessions. Safe for concurrent use.
 type Access struct {
-	store Store
-	now   func() time.Time
-	ids   *cybervault.IDSource
+	store  Store
+	people People
+	now    func() time.Time
+	ids    *cybervault.IDSource
 
 	keys      keyCache
 	dashboard dashboard
+	owned     atomic.Bool // the installation has an owner
+	hasher    *hasher
+	throttle  throttle
 }
 
-// New returns an Access on the given store. now is the clock; ids mints the ids
-// of keys.
-func New(store Store, now func() time.Time, ids *cybervault.IDSource) *Access {
+// New returns an Access on the given store. now is the clock; ids mints ids. ws is
+// the workspace that whoever holds the printed link sees.
+func New(store Store, people People, ws cybervault.WorkspaceID, now func() time.Time, ids *cybervault.IDSource) *Access {
 	return &Access{
 		store:     store,
+		people:    people,
 		now:       now,
 		ids:       ids,
 		keys:      keyCache{entries: make(map[[32]byte]cachedKey)},
-		dashboard: dashboard{sessions: make(map[[32]byte]session), allowance: maxLoginBurst},
+		dashboard: dashboard{workspace: ws, sessions: make(map[[32]byte]session), allowance: maxLoginBurst},
+		hasher:    newHasher(),
+		throttle:  throttle{buckets: make(map[string]bucket)},
 	}
 }
 

@@ -115,7 +115,7 @@ func setUp(t *testing.T) *fixture {
 	store := &memory{}
 	ids := cybervault.NewIDSource(1, 0, c.now)
 	return &fixture{
-		Access: access.New(store, c.now, ids), store: store, clock: c, ids: ids,
+		Access: access.New(store, nobody{}, cybervault.WorkspaceID{UUID: ids.Next()}, c.now, ids), store: store, clock: c, ids: ids,
 		ws: cybervault.WorkspaceID{UUID: ids.Next()},
 	}
 }
@@ -360,30 +360,46 @@ func TestBootstrapRace(t *testing.T) {
 	}
 }
 
-func TestDashboardLogin(t *testing.T) {
+// nobody is a store without people.
+type nobody struct{ access.People }
+
+func (nobody) HasOwner(context.Context) (bool, error) { return false, nil }
+
+func (nobody) SessionByHash(context.Context, [32]byte) (*cybervault.Session, error) {
+	return nil, cybervault.Errorf(cybervault.CodeNotFound, "no such session")
+}
+
+func (f *fixture) alive(cookie string) bool {
+	s, err := f.Session(context.Background(), cookie)
+	return err == nil && s.Operator() && s.Role == cybervault.RoleOwner
+}
+
+func (f *fixture) logout(cookie string) { _ = f.Logout(context.Background(), cookie) }
+
+func TestOperatorLogin(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	_, err := f.DashboardLogin("")
+	_, err := f.OperatorLogin(context.Background(), access.From{}, "")
 	wantCode(t, err, cybervault.CodeUnauthorized) // no token was made yet
 	token := f.NewDashboardToken()
 	if len(token) < 43 {
 		t.Errorf("token %q is short", token)
 	}
-	_, err = f.DashboardLogin(token + "x")
+	_, err = f.OperatorLogin(context.Background(), access.From{}, token+"x")
 	wantCode(t, err, cybervault.CodeUnauthorized)
-	session, err := f.DashboardLogin(token)
+	session, err := f.OperatorLogin(context.Background(), access.From{}, token)
 	if err != nil || session == token {
 		t.Fatal(session == token, err)
 	}
-	if !f.DashboardSession(session) || f.DashboardSession(token) || f.DashboardSession("") {
+	if !f.alive(session) || f.alive(token) || f.alive("") {
 		t.Error("only the session opens the dashboard")
 	}
-	f.DashboardLogout(session)
-	if f.DashboardSession(session) {
+	f.logout(session)
+	if f.alive(session) {
 		t.Error("the session outlived the log-out")
 	}
 	f.NewDashboardToken()
-	_, err = f.DashboardLogin(token)
+	_, err = f.OperatorLogin(context.Background(), access.From{}, token)
 	wantCode(t, err, cybervault.CodeUnauthorized)
 }
 
@@ -391,29 +407,29 @@ func TestSessionEnds(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	token := f.NewDashboardToken()
-	idle, _ := f.DashboardLogin(token)
-	busy, _ := f.DashboardLogin(token)
+	idle, _ := f.OperatorLogin(context.Background(), access.From{}, token)
+	busy, _ := f.OperatorLogin(context.Background(), access.From{}, token)
 	f.clock.add(access.SessionIdle - time.Second)
-	if !f.DashboardSession(busy) {
+	if !f.alive(busy) {
 		t.Fatal("a session ended before its time")
 	}
 	f.clock.add(time.Second)
-	if f.DashboardSession(idle) || !f.DashboardSession(busy) {
+	if f.alive(idle) || !f.alive(busy) {
 		t.Error("only the idle session should have ended")
 	}
 	for range 12 { // 12 hours more each, less a second: never idle, but past seven days
 		f.clock.add(access.SessionIdle - time.Second)
-		f.DashboardSession(busy)
+		f.alive(busy)
 	}
-	if !f.DashboardSession(busy) {
+	if !f.alive(busy) {
 		t.Error("a session in use ended before seven days")
 	}
 	f.clock.add(access.SessionIdle - time.Second)
-	if !f.DashboardSession(busy) {
+	if !f.alive(busy) {
 		t.Error("a session in use ended 13 seconds before seven days")
 	}
 	f.clock.add(13 * time.Second)
-	if f.DashboardSession(busy) {
+	if f.alive(busy) {
 		t.Error("a session outlived seven days")
 	}
 }
@@ -422,18 +438,18 @@ func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	token := f.NewDashboardToken()
-	first, _ := f.DashboardLogin(token)
-	second, _ := f.DashboardLogin(token)
+	first, _ := f.OperatorLogin(context.Background(), access.From{}, token)
+	second, _ := f.OperatorLogin(context.Background(), access.From{}, token)
 	f.clock.add(time.Second)
-	f.DashboardSession(first)
+	f.alive(first)
 	var last string
 	for range access.MaxSessions - 1 {
-		last, _ = f.DashboardLogin(token)
+		last, _ = f.OperatorLogin(context.Background(), access.From{}, token)
 	}
-	if f.DashboardSession(second) {
+	if f.alive(second) {
 		t.Error("the session unused for longest did not make room")
 	}
-	if !f.DashboardSession(first) || !f.DashboardSession(last) {
+	if !f.alive(first) || !f.alive(last) {
 		t.Error("a session in use was dropped")
 	}
 }
@@ -443,23 +459,23 @@ func TestWrongTokensAreLimited(t *testing.T) {
 	f := setUp(t)
 	token := f.NewDashboardToken()
 	for range 50 { // right ones are not counted
-		if _, err := f.DashboardLogin(token); err != nil {
+		if _, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 10 {
-		_, err := f.DashboardLogin("guess")
+		_, err := f.OperatorLogin(context.Background(), access.From{}, "guess")
 		wantCode(t, err, cybervault.CodeUnauthorized)
 	}
-	_, err := f.DashboardLogin(token)
+	_, err := f.OperatorLogin(context.Background(), access.From{}, token)
 	wantCode(t, err, cybervault.CodeUnavailable)
 	f.clock.add(time.Second)
-	_, err = f.DashboardLogin("guess")
+	_, err = f.OperatorLogin(context.Background(), access.From{}, "guess")
 	wantCode(t, err, cybervault.CodeUnauthorized)
-	_, err = f.DashboardLogin("guess")
+	_, err = f.OperatorLogin(context.Background(), access.From{}, "guess")
 	wantCode(t, err, cybervault.CodeUnavailable)
 	f.clock.add(time.Hour)
-	if _, err := f.DashboardLogin(token); err != nil {
+	if _, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil {
 		t.Errorf("the link is still refused after an hour: %v", err)
 	}
 }
@@ -479,7 +495,7 @@ func TestConcurrentUse(t *testing.T) {
 			if _, err := f.Authenticate(context.Background(), plain); err != nil {
 				t.Error(err)
 			}
-			if session, err := f.DashboardLogin(token); err != nil || !f.DashboardSession(session) {
+			if session, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil || !f.alive(session) {
 				t.Error("no session", err)
 			}
 			if err := f.Revoke(context.Background(), f.ws, key.ID); err != nil {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -24,9 +25,12 @@ const (
 	loginInterval = time.Second
 )
 
-// dashboard holds who may see the dashboard. All of it is in memory: a restart
-// prints a new link and ends every session.
+// dashboard holds who has come by the link that the server printed. All of it is in
+// memory: a restart prints a new link and ends every such session.
 type dashboard struct {
+	workspace cybervault.WorkspaceID
+	recovery  bool // the link opens although there is an owner
+
 	mu       sync.Mutex
 	token    [32]byte // SHA-256 of the current token
 	hasToken bool
@@ -38,7 +42,12 @@ type dashboard struct {
 
 type session struct {
 	began, used time.Time
+	from        From
 }
+
+// Recover lets the printed link open the dashboard although there is an owner, for an
+// owner who has lost password or second factor. Called before anything is served.
+func (a *Access) Recover() { a.dashboard.recovery = true }
 
 // NewDashboardToken makes the token that opens the dashboard and returns it, to
 // be printed as part of a link. An earlier token no longer works; sessions stay.
@@ -51,17 +60,27 @@ func (a *Access) NewDashboardToken() string {
 	return token
 }
 
-// DashboardLogin exchanges the token for a session, to be kept in a cookie. A
+// OperatorLogin exchanges the token for a session, to be kept in a cookie. A
 // wrong token is an error of CodeUnauthorized; after ten of them, every
-// attempt is refused with CodeUnavailable but for one a second.
-func (a *Access) DashboardLogin(token string) (string, error) {
+// attempt is refused with CodeUnavailable but for one a second. Once there is an
+// owner no token is right, unless Recover was called.
+func (a *Access) OperatorLogin(ctx context.Context, from From, token string) (string, error) {
+	if !a.dashboard.recovery {
+		owned, err := a.SetUp(ctx)
+		if err != nil {
+			return "", err
+		}
+		if owned {
+			return "", cybervault.Errorf(cybervault.CodeForbidden, "the owner's account exists: log in with an account")
+		}
+	}
 	given := sha256.Sum256([]byte(token))
 	now := a.now()
 	d := &a.dashboard
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.mayTry(now) {
-		return "", cybervault.Errorf(cybervault.CodeUnavailable, "too many wrong dashboard tokens: wait a few seconds, then open the link again")
+		return "", errTooManyTries()
 	}
 	if subtle.ConstantTimeCompare(given[:], d.token[:]) != 1 || !d.hasToken {
 		d.allowance--
@@ -69,12 +88,12 @@ func (a *Access) DashboardLogin(token string) (string, error) {
 	}
 	d.makeRoom(now)
 	name := randomToken()
-	d.sessions[sha256.Sum256([]byte(name))] = session{began: now, used: now}
+	d.sessions[sha256.Sum256([]byte(name))] = session{began: now, used: now, from: from}
 	return name, nil
 }
 
-// DashboardSession reports whether the session is alive, and keeps it so.
-func (a *Access) DashboardSession(name string) bool {
+// operator finds the session of whoever came by the link, and keeps it alive.
+func (a *Access) operator(name string) (*cybervault.Session, bool) {
 	hash := sha256.Sum256([]byte(name))
 	now := a.now()
 	d := &a.dashboard
@@ -82,23 +101,37 @@ func (a *Access) DashboardSession(name string) bool {
 	defer d.mu.Unlock()
 	s, ok := d.sessions[hash]
 	if !ok {
-		return false
+		return nil, false
 	}
 	if s.ended(now) {
 		delete(d.sessions, hash)
-		return false
+		return nil, false
 	}
 	s.used = now
 	d.sessions[hash] = s
-	return true
+	return &cybervault.Session{
+		Workspace: d.workspace, Role: cybervault.RoleOwner, Name: "Operator", Method: "printed link",
+		Address: s.from.Address, Agent: s.from.Agent, CreatedAt: s.began, UsedAt: s.used,
+	}, true
 }
 
-// DashboardLogout ends the session, if there is one.
-func (a *Access) DashboardLogout(name string) {
+// endOperator ends such a session, and reports whether there was one.
+func (a *Access) endOperator(name string) bool {
+	hash := sha256.Sum256([]byte(name))
 	d := &a.dashboard
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.sessions, sha256.Sum256([]byte(name)))
+	_, ok := d.sessions[hash]
+	delete(d.sessions, hash)
+	return ok
+}
+
+// endOperators ends all of them.
+func (a *Access) endOperators() {
+	d := &a.dashboard
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.sessions)
 }
 
 func (s session) ended(now time.Time) bool {

@@ -67,9 +67,9 @@ func (s *Store) SessionByHash(ctx context.Context, hash [32]byte) (*cybervault.S
 	return page.Rows[0], nil
 }
 
-// UserSessions lists the sessions of a user that are in use since, the one last used first.
-func (s *Store) UserSessions(ctx context.Context, user cybervault.UserID, since time.Time) ([]*cybervault.Session, error) {
-	page, err := list(ctx, s, selectSessions+"e.user_id = ? AND e.used_at > ? AND e.due = 0 ORDER BY e.used_at DESC LIMIT ?", []any{user.Key(), micros(since)}, maxRows, scanSession)
+// UserSessions lists the sessions of a user that were used and begun since then, the one last used first.
+func (s *Store) UserSessions(ctx context.Context, user cybervault.UserID, usedSince, begunSince time.Time) ([]*cybervault.Session, error) {
+	page, err := list(ctx, s, selectSessions+"e.user_id = ? AND e.used_at > ? AND e.created_at > ? AND e.due = 0 ORDER BY e.used_at DESC LIMIT ?", []any{user.Key(), micros(usedSince), micros(begunSince)}, maxRows, scanSession)
 	return page.Rows, err
 }
 

@@ -313,7 +313,7 @@ func sessions(f *fixture) {
 	}
 	f.must(f.s.UseSession(f.Context(), one.Hash, f.clock.Now().Add(time.Minute)))
 	f.must(f.s.UseSession(f.Context(), one.Hash, f.clock.Now())) // later, of an earlier request
-	list, err := f.s.UserSessions(f.Context(), ann.ID, start)
+	list, err := f.s.UserSessions(f.Context(), ann.ID, start, start.Add(-time.Hour))
 	f.must(err)
 	if len(list) != 2 || list[0].ID != one.ID || !list[0].UsedAt.Equal(f.clock.Now().Add(time.Minute)) {
 		f.Errorf("sessions %+v", list)
@@ -349,7 +349,7 @@ func sessionPromoted(f *fixture) {
 	if len(f.chain()) != before {
 		f.Error("half a log-in is told of as one")
 	}
-	if list, err := f.s.UserSessions(f.Context(), ann.ID, start.Add(-time.Hour)); len(list) != 0 || err != nil {
+	if list, err := f.s.UserSessions(f.Context(), ann.ID, start.Add(-time.Hour), start.Add(-time.Hour)); len(list) != 0 || err != nil {
 		f.Errorf("half a session is listed: %v, %v", list, err)
 	}
 	got, err := f.s.SessionByHash(f.Context(), due.Hash)
