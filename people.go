@@ -162,3 +162,23 @@ func (s *Session) Actor() Actor {
 	}
 	return Actor{Kind: ActorUser, ID: s.User.String(), Name: s.Email, Address: s.Address}
 }
+
+// Caller is where a request of a person came from.
+type Caller struct {
+	Address string // without the port
+	Agent   string // of the browser, as it says
+}
+
+// Account is what a person sees of their own.
+type Account struct {
+	User       *User
+	Sessions   []*Session
+	Passkeys   []*Passkey
+	Workspaces []Membership
+}
+
+// Authenticator is what an authenticator app (RFC 6238) is set up with.
+type Authenticator struct {
+	Secret string // base32
+	URI    string // otpauth://…, for a QR code
+}

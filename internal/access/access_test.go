@@ -379,15 +379,15 @@ func (f *fixture) logout(cookie string) { _ = f.Logout(context.Background(), coo
 func TestOperatorLogin(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	_, err := f.OperatorLogin(context.Background(), access.From{}, "")
+	_, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, "")
 	wantCode(t, err, cybervault.CodeUnauthorized) // no token was made yet
 	token := f.NewDashboardToken()
 	if len(token) < 43 {
 		t.Errorf("token %q is short", token)
 	}
-	_, err = f.OperatorLogin(context.Background(), access.From{}, token+"x")
+	_, err = f.OperatorLogin(context.Background(), cybervault.Caller{}, token+"x")
 	wantCode(t, err, cybervault.CodeUnauthorized)
-	session, err := f.OperatorLogin(context.Background(), access.From{}, token)
+	session, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	if err != nil || session == token {
 		t.Fatal(session == token, err)
 	}
@@ -399,7 +399,7 @@ func TestOperatorLogin(t *testing.T) {
 		t.Error("the session outlived the log-out")
 	}
 	f.NewDashboardToken()
-	_, err = f.OperatorLogin(context.Background(), access.From{}, token)
+	_, err = f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	wantCode(t, err, cybervault.CodeUnauthorized)
 }
 
@@ -407,8 +407,8 @@ func TestSessionEnds(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	token := f.NewDashboardToken()
-	idle, _ := f.OperatorLogin(context.Background(), access.From{}, token)
-	busy, _ := f.OperatorLogin(context.Background(), access.From{}, token)
+	idle, _ := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
+	busy, _ := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	f.clock.add(access.SessionIdle - time.Second)
 	if !f.alive(busy) {
 		t.Fatal("a session ended before its time")
@@ -438,13 +438,13 @@ func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	token := f.NewDashboardToken()
-	first, _ := f.OperatorLogin(context.Background(), access.From{}, token)
-	second, _ := f.OperatorLogin(context.Background(), access.From{}, token)
+	first, _ := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
+	second, _ := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	f.clock.add(time.Second)
 	f.alive(first)
 	var last string
 	for range access.MaxSessions - 1 {
-		last, _ = f.OperatorLogin(context.Background(), access.From{}, token)
+		last, _ = f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	}
 	if f.alive(second) {
 		t.Error("the session unused for longest did not make room")
@@ -459,23 +459,23 @@ func TestWrongTokensAreLimited(t *testing.T) {
 	f := setUp(t)
 	token := f.NewDashboardToken()
 	for range 50 { // right ones are not counted
-		if _, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil {
+		if _, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, token); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 10 {
-		_, err := f.OperatorLogin(context.Background(), access.From{}, "guess")
+		_, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, "guess")
 		wantCode(t, err, cybervault.CodeUnauthorized)
 	}
-	_, err := f.OperatorLogin(context.Background(), access.From{}, token)
+	_, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, token)
 	wantCode(t, err, cybervault.CodeUnavailable)
 	f.clock.add(time.Second)
-	_, err = f.OperatorLogin(context.Background(), access.From{}, "guess")
+	_, err = f.OperatorLogin(context.Background(), cybervault.Caller{}, "guess")
 	wantCode(t, err, cybervault.CodeUnauthorized)
-	_, err = f.OperatorLogin(context.Background(), access.From{}, "guess")
+	_, err = f.OperatorLogin(context.Background(), cybervault.Caller{}, "guess")
 	wantCode(t, err, cybervault.CodeUnavailable)
 	f.clock.add(time.Hour)
-	if _, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil {
+	if _, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, token); err != nil {
 		t.Errorf("the link is still refused after an hour: %v", err)
 	}
 }
@@ -495,7 +495,7 @@ func TestConcurrentUse(t *testing.T) {
 			if _, err := f.Authenticate(context.Background(), plain); err != nil {
 				t.Error(err)
 			}
-			if session, err := f.OperatorLogin(context.Background(), access.From{}, token); err != nil || !f.alive(session) {
+			if session, err := f.OperatorLogin(context.Background(), cybervault.Caller{}, token); err != nil || !f.alive(session) {
 				t.Error("no session", err)
 			}
 			if err := f.Revoke(context.Background(), f.ws, key.ID); err != nil {

@@ -6,14 +6,6 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-// Account is what a person sees of their own.
-type Account struct {
-	User       *cybervault.User
-	Sessions   []*cybervault.Session
-	Passkeys   []*cybervault.Passkey
-	Workspaces []cybervault.Membership
-}
-
 // own is the user of a session.
 func (a *Access) own(ctx context.Context, s *cybervault.Session) (*cybervault.User, error) {
 	if s.Operator() {
@@ -23,7 +15,7 @@ func (a *Access) own(ctx context.Context, s *cybervault.Session) (*cybervault.Us
 }
 
 // confirm asks for the password again before what a stolen session must not do.
-func (a *Access) confirm(ctx context.Context, u *cybervault.User, from From, password string) error {
+func (a *Access) confirm(ctx context.Context, u *cybervault.User, from cybervault.Caller, password string) error {
 	if u.Password == "" {
 		return nil // logs in by OpenID Connect: there is nothing to ask for
 	}
@@ -35,12 +27,12 @@ func (a *Access) confirm(ctx context.Context, u *cybervault.User, from From, pas
 }
 
 // Account is the account of the user of a session.
-func (a *Access) Account(ctx context.Context, s *cybervault.Session) (Account, error) {
+func (a *Access) Account(ctx context.Context, s *cybervault.Session) (cybervault.Account, error) {
 	u, err := a.own(ctx, s)
 	if err != nil {
-		return Account{}, err
+		return cybervault.Account{}, err
 	}
-	account := Account{User: u}
+	account := cybervault.Account{User: u}
 	if account.Sessions, err = a.people.UserSessions(ctx, u.ID, a.now().Add(-SessionIdle), a.now().Add(-SessionLife)); err != nil {
 		return account, err
 	}
@@ -73,7 +65,7 @@ func (a *Access) ChangeName(ctx context.Context, s *cybervault.Session, name str
 
 // ChangePassword gives the user of a session another password. All their other
 // sessions end.
-func (a *Access) ChangePassword(ctx context.Context, s *cybervault.Session, from From, current, password string) error {
+func (a *Access) ChangePassword(ctx context.Context, s *cybervault.Session, from cybervault.Caller, current, password string) error {
 	u, err := a.own(ctx, s)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ type dashboard struct {
 
 type session struct {
 	began, used time.Time
-	from        From
+	from        cybervault.Caller
 }
 
 // Recover lets the printed link open the dashboard although there is an owner, for an
@@ -53,18 +53,24 @@ func (a *Access) Recover() { a.dashboard.recovery = true }
 // be printed as part of a link. An earlier token no longer works; sessions stay.
 func (a *Access) NewDashboardToken() string {
 	token := randomToken()
+	a.SetDashboardToken(token)
+	return token
+}
+
+// SetDashboardToken is NewDashboardToken with a token of the caller's, who sees to it
+// that nobody guesses it.
+func (a *Access) SetDashboardToken(token string) {
 	d := &a.dashboard
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.token, d.hasToken = sha256.Sum256([]byte(token)), true
-	return token
 }
 
 // OperatorLogin exchanges the token for a session, to be kept in a cookie. A
 // wrong token is an error of CodeUnauthorized; after ten of them, every
 // attempt is refused with CodeUnavailable but for one a second. Once there is an
 // owner no token is right, unless Recover was called.
-func (a *Access) OperatorLogin(ctx context.Context, from From, token string) (string, error) {
+func (a *Access) OperatorLogin(ctx context.Context, from cybervault.Caller, token string) (string, error) {
 	if !a.dashboard.recovery {
 		owned, err := a.SetUp(ctx)
 		if err != nil {

@@ -25,7 +25,7 @@ func errRefused() error {
 // second factor is still asked for: until GiveCode the session may do nothing. What is
 // wrong is answered with the same error after the same work, whether there is such an
 // account or not.
-func (a *Access) Login(ctx context.Context, from From, email, password string) (cookie string, due bool, err error) {
+func (a *Access) Login(ctx context.Context, from cybervault.Caller, email, password string) (cookie string, due bool, err error) {
 	email = strings.ToLower(strings.TrimSpace(email))
 	if len(email) > MaxEmailBytes || len(password) > MaxPasswordBytes {
 		return "", false, errRefused()
@@ -56,7 +56,7 @@ func (a *Access) Login(ctx context.Context, from From, email, password string) (
 }
 
 // checkOwn checks a user's password, as often as is allowed.
-func (a *Access) checkOwn(ctx context.Context, u *cybervault.User, from From, password string) error {
+func (a *Access) checkOwn(ctx context.Context, u *cybervault.User, from cybervault.Caller, password string) error {
 	keys := map[string]allowance{
 		"pair " + from.Address + " " + u.Email: allowPair, "account " + u.Email: allowAccount, "address " + from.Address: allowAddress,
 	}
@@ -78,7 +78,7 @@ func (a *Access) checkOwn(ctx context.Context, u *cybervault.User, from From, pa
 // refused writes down that a log-in to an account was refused. It is not waited for:
 // the time that an answer takes must not tell whether there is such an account. Of
 // addresses without an account nothing is written down; people type passwords there.
-func (a *Access) refused(ctx context.Context, u *cybervault.User, from From, what string) {
+func (a *Access) refused(ctx context.Context, u *cybervault.User, from cybervault.Caller, what string) {
 	if u.ID.IsZero() {
 		return
 	}
@@ -101,7 +101,7 @@ func (a *Access) hasSecondFactor(ctx context.Context, u *cybervault.User) (bool,
 }
 
 // start begins a session for a user whose password, or what took its place, was right.
-func (a *Access) start(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, from From, method string, ask bool) (string, error) {
+func (a *Access) start(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, from cybervault.Caller, method string, ask bool) (string, error) {
 	all, err := a.people.Memberships(ctx, u.ID)
 	if err != nil {
 		return "", err
@@ -122,7 +122,7 @@ func (a *Access) start(ctx context.Context, u *cybervault.User, ws cybervault.Wo
 }
 
 // begin stores a new session and returns its cookie.
-func (a *Access) begin(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, role cybervault.Role, from From, method string, due bool) (string, *cybervault.Session, error) {
+func (a *Access) begin(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, role cybervault.Role, from cybervault.Caller, method string, due bool) (string, *cybervault.Session, error) {
 	cookie, now := randomToken(), a.now().UTC().Truncate(time.Microsecond)
 	s := &cybervault.Session{
 		ID: cybervault.NewID[cybervault.SessionID](a.ids), Hash: sha256.Sum256([]byte(cookie)), User: u.ID, Email: u.Email, Name: u.Name, Workspace: ws, Role: role,
@@ -200,7 +200,7 @@ func (a *Access) Logout(ctx context.Context, cookie string) error {
 // GiveCode gives the second factor of a session whose password was right: a code of
 // the authenticator, or a recovery code, each of which is taken once. The session goes
 // on under a new cookie.
-func (a *Access) GiveCode(ctx context.Context, from From, cookie, code string) (string, error) {
+func (a *Access) GiveCode(ctx context.Context, from cybervault.Caller, cookie, code string) (string, error) {
 	s, u, err := a.due(ctx, cookie)
 	if err != nil {
 		return "", err

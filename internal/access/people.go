@@ -54,12 +54,6 @@ type People interface {
 	Act(ctx context.Context, ws cybervault.WorkspaceID, action, target string, after any) error
 }
 
-// From is where a request came from.
-type From struct {
-	Address string // without the port
-	Agent   string // of the browser, as it says
-}
-
 // Limits on what people call themselves and each other.
 const (
 	MaxEmailBytes   = 254 // RFC 5321
@@ -83,7 +77,7 @@ func (a *Access) SetUp(ctx context.Context) (bool, error) {
 
 // CreateOwner makes the owner's account for whoever holds the link that the server
 // printed, and logs them in. From then on the link opens nothing.
-func (a *Access) CreateOwner(ctx context.Context, operator *cybervault.Session, from From, email, name, password string) (cookie string, err error) {
+func (a *Access) CreateOwner(ctx context.Context, operator *cybervault.Session, from cybervault.Caller, email, name, password string) (cookie string, err error) {
 	if !operator.Operator() {
 		return "", cybervault.Errorf(cybervault.CodeForbidden, "the owner's account exists already")
 	}
@@ -182,7 +176,7 @@ func (a *Access) Invitation(ctx context.Context, token string) (v *cybervault.In
 
 // Accept uses an invitation up and logs in who accepts it. Who has an account gives
 // its password; everybody else chooses one.
-func (a *Access) Accept(ctx context.Context, from From, token, name, password string) (cookie string, err error) {
+func (a *Access) Accept(ctx context.Context, from cybervault.Caller, token, name, password string) (cookie string, err error) {
 	v, known, err := a.Invitation(ctx, token)
 	if err != nil {
 		return "", err

@@ -32,7 +32,7 @@ const (
 	bobsPassword = "staple window garden"
 )
 
-var home = access.From{Address: "203.0.113.9", Agent: "Firefox"}
+var home = cybervault.Caller{Address: "203.0.113.9", Agent: "Firefox"}
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
@@ -213,7 +213,7 @@ func TestGuessesAreFew(t *testing.T) {
 	}
 	_, _, err := h.Login(t.Context(), home, "ann@example.com", annsPassword)
 	h.want(err, cybervault.CodeUnavailable)
-	_, _, err = h.Login(t.Context(), access.From{Address: "198.51.100.7"}, "ann@example.com", annsPassword)
+	_, _, err = h.Login(t.Context(), cybervault.Caller{Address: "198.51.100.7"}, "ann@example.com", annsPassword)
 	h.must(err)
 	h.clock.add(15 * time.Second)
 	_, _, err = h.Login(t.Context(), home, "ann@example.com", annsPassword)

@@ -25,32 +25,26 @@ const (
 	recoveryCodes = 10
 )
 
-// Authenticator is what an authenticator app is set up with.
-type Authenticator struct {
-	Secret string // base32
-	URI    string // otpauth://…, for a QR code
-}
-
 // NewAuthenticator makes the secret of an authenticator for a user. It counts once
 // AddAuthenticator was given a code that the app made of it.
-func (a *Access) NewAuthenticator(email string) Authenticator {
+func (a *Access) NewAuthenticator(email string) cybervault.Authenticator {
 	raw := make([]byte, secretBytes)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the program instead
 	return authenticatorOf(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw), email)
 }
 
-func authenticatorOf(secret, email string) Authenticator {
+func authenticatorOf(secret, email string) cybervault.Authenticator {
 	q := url.Values{"secret": {secret}, "issuer": {"CyberVault"}, "algorithm": {"SHA1"}, "digits": {"6"}, "period": {"30"}}
 	u := url.URL{Scheme: "otpauth", Host: "totp", Path: "/CyberVault:" + email, RawQuery: q.Encode()}
-	return Authenticator{Secret: secret, URI: u.String()}
+	return cybervault.Authenticator{Secret: secret, URI: u.String()}
 }
 
 // AuthenticatorOf is the authenticator of a secret that NewAuthenticator has made, or
 // an error where it has not.
-func (a *Access) AuthenticatorOf(secret, email string) (Authenticator, error) {
+func (a *Access) AuthenticatorOf(secret, email string) (cybervault.Authenticator, error) {
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
 	if err != nil || len(raw) != secretBytes {
-		return Authenticator{}, cybervault.Invalid("secret", "is not one that was offered: begin again")
+		return cybervault.Authenticator{}, cybervault.Invalid("secret", "is not one that was offered: begin again")
 	}
 	return authenticatorOf(secret, email), nil
 }
@@ -136,7 +130,7 @@ func (a *Access) AddAuthenticator(ctx context.Context, s *cybervault.Session, se
 
 // RemoveAuthenticator takes the authenticator away from the user of a session, who
 // gives the password once more. The recovery codes go with it.
-func (a *Access) RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from From, password string) error {
+func (a *Access) RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) error {
 	u, err := a.own(ctx, s)
 	if err != nil {
 		return err
@@ -149,7 +143,7 @@ func (a *Access) RemoveAuthenticator(ctx context.Context, s *cybervault.Session,
 }
 
 // NewRecoveryCodes replaces the recovery codes, after the password was given once more.
-func (a *Access) NewRecoveryCodes(ctx context.Context, s *cybervault.Session, from From, password string) ([]string, error) {
+func (a *Access) NewRecoveryCodes(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) ([]string, error) {
 	u, err := a.own(ctx, s)
 	if err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		return nil, err
 	}
 	a.backups = &backups{store: a.store, dir: cfg.DataDir, workspace: a.workspace, version: version, fingerprint: store.KeyFingerprint(key), now: now}
-	a.access = access.New(a.store, now, ids)
+	a.access = access.New(a.store, a.store, a.workspace, now, ids)
 	if cfg.BootstrapAPIKey != "" {
 		if err := a.access.Bootstrap(ctx, a.workspace, cfg.BootstrapAPIKey); err != nil {
 			return nil, err
@@ -205,8 +205,8 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Workspace: a.workspace, Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Incidents: a.incidents, Rules: a.controls,
-		Sessions: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
+		Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Incidents: a.incidents, Rules: a.controls,
+		Access: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {
 		return err

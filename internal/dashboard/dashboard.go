@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -16,15 +17,13 @@ const maxFormBytes = 1 << 20
 
 // Config is what the dashboard needs. Every service is required.
 type Config struct {
-	Workspace cybervault.WorkspaceID
-
 	Webhooks  Webhooks
 	Log       Log
 	Replayer  Replayer
 	Previewer Previewer
 	Catalogue Catalogue
 	Keys      Keys
-	Sessions  Sessions
+	Access    Access
 	Changes   Changes
 	Incidents Incidents
 	Rules     Rules
@@ -46,14 +45,13 @@ func (c *Config) check() error {
 			errs = append(errs, errors.New("dashboard: Config."+name+" is missing"))
 		}
 	}
-	need("Workspace", c.Workspace.IsZero())
 	need("Webhooks", c.Webhooks == nil)
 	need("Log", c.Log == nil)
 	need("Replayer", c.Replayer == nil)
 	need("Previewer", c.Previewer == nil)
 	need("Catalogue", c.Catalogue == nil)
 	need("Keys", c.Keys == nil)
-	need("Sessions", c.Sessions == nil)
+	need("Access", c.Access == nil)
 	need("Changes", c.Changes == nil)
 	need("Incidents", c.Incidents == nil)
 	need("Rules", c.Rules == nil)
@@ -94,81 +92,42 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/{file}", d.assets)
-	d.open(mux, "GET /login", d.showLogin)
-	d.open(mux, "POST /login", d.login)
-	d.open(mux, "POST /theme", d.setTheme)
-
-	d.closed(mux, "POST /logout", d.logout)
-	d.closed(mux, "GET /live", d.live)
-	d.closed(mux, "GET /{$}", d.overview)
-	d.closed(mux, "GET /deliveries", d.listDeliveries)
-	d.closed(mux, "POST /deliveries", d.bulkDeliveries)
-	d.closed(mux, "GET /deliveries/{id}", d.showDelivery)
-	d.closed(mux, "POST /deliveries/{id}/replay", d.replayDelivery)
-	d.closed(mux, "POST /deliveries/{id}/cancel", d.cancelDelivery)
-	d.closed(mux, "GET /events", d.listEvents)
-	d.closed(mux, "GET /events/{id}", d.showEvent)
-	d.closed(mux, "GET /events/{id}/raw", d.rawEvent)
-
-	d.closed(mux, "GET /incidents", d.listIncidents)
-	d.closed(mux, "GET /incidents/{id}", d.showIncident)
-	d.closed(mux, "POST /incidents/{id}", d.changeIncident)
-	d.closed(mux, "POST /incidents/{id}/merge", d.mergeIncident)
-
-	d.closed(mux, "GET /rules", d.listRules)
-	d.closed(mux, "GET /rules/{id}", d.showRule)
-	d.closed(mux, "POST /rules/{id}/status", d.setRule)
-	d.closed(mux, "GET /rules/exceptions", d.listExceptions)
-	d.closed(mux, "POST /rules/exceptions", d.addException)
-	d.closed(mux, "POST /rules/exceptions/preview", d.previewException)
-	d.closed(mux, "POST /rules/exceptions/{exception}/remove", d.removeException)
-
-	const hooks = "/settings/integrations/webhooks"
-	d.closed(mux, "GET /settings", redirectTo(hooks))
-	d.closed(mux, "GET /settings/integrations", redirectTo(hooks))
-	d.closed(mux, "GET "+hooks, d.listWebhooks)
-	d.closed(mux, "POST "+hooks, d.createWebhook)
-	d.closed(mux, "GET "+hooks+"/new", d.newWebhook)
-	d.closed(mux, "POST "+hooks+"/preview", d.previewFilter)
-	d.closed(mux, "GET "+hooks+"/{id}", d.showWebhook)
-	d.closed(mux, "GET "+hooks+"/{id}/edit", d.editWebhook)
-	d.closed(mux, "POST "+hooks+"/{id}/edit", d.updateWebhook)
-	d.closed(mux, "POST "+hooks+"/{id}/status", d.setWebhookStatus)
-	d.closed(mux, "POST "+hooks+"/{id}/verify", d.verifyWebhook)
-	d.closed(mux, "POST "+hooks+"/{id}/test", d.testWebhook)
-	d.closed(mux, "POST "+hooks+"/{id}/secret", d.revealSecret)
-	d.closed(mux, "POST "+hooks+"/{id}/rotate", d.rotateSecret)
-	d.closed(mux, "POST "+hooks+"/{id}/delete", d.deleteWebhook)
-
-	d.closed(mux, "GET /settings/api-keys", d.listKeys)
-	d.closed(mux, "POST /settings/api-keys", d.createKey)
-	d.closed(mux, "POST /settings/api-keys/{id}/revoke", d.revokeKey)
-
-	d.closed(mux, "/", d.notFound)
+	for _, rt := range d.routes() {
+		d.mount(mux, rt)
+	}
 	return d.protect(mux), nil
 }
 
 // action answers one request, or returns the error to be shown as a page.
 type action func(w http.ResponseWriter, r *http.Request) error
 
-// open mounts an action that needs no session.
-func (d *dashboard) open(mux *http.ServeMux, pattern string, do action) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+// mount is the one place where it is checked who may do what: a request reaches the
+// action of a route only with a session that has the route's permission, and the
+// action knows no other workspace than the session's.
+func (d *dashboard) mount(mux *http.ServeMux, rt route) {
+	mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
-		if err := do(w, r); err != nil {
+		if rt.permission != permitNobody {
+			admitted, session, err := d.admit(r)
+			switch {
+			case err != nil:
+				d.fail(w, r, err)
+				return
+			case session == nil:
+				d.askToLogIn(w, r)
+				return
+			case session.Due && rt.permission != permitDue:
+				http.Redirect(w, r, "/login/code?next="+url.QueryEscape(here(r)), http.StatusSeeOther)
+				return
+			case rt.permission != permitDue && !session.May(rt.permission):
+				d.fail(w, admitted, cybervault.Errorf(cybervault.CodeForbidden, "This needs more than the role %q may do in this workspace.", session.Role))
+				return
+			}
+			r = admitted
+		}
+		if err := rt.do(w, r); err != nil {
 			d.fail(w, r, err)
 		}
-	})
-}
-
-// closed mounts an action that needs a session.
-func (d *dashboard) closed(mux *http.ServeMux, pattern string, do action) {
-	d.open(mux, pattern, func(w http.ResponseWriter, r *http.Request) error {
-		if !d.loggedIn(r) {
-			d.askToLogIn(w, r)
-			return nil
-		}
-		return do(w, r)
 	})
 }
 

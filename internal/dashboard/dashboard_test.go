@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cybervault/cybervault/internal/access"
 	"github.com/cybervault/cybervault/internal/dashboard"
 	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
 )
@@ -20,6 +21,7 @@ import (
 type site struct {
 	t      *testing.T
 	fake   *dashboardtest.Fake
+	access *access.Access
 	client *http.Client
 	url    string
 	log    *strings.Builder
@@ -28,7 +30,9 @@ type site struct {
 func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 	t.Helper()
 	s := &site{t: t, fake: dashboardtest.New(time.Now), log: new(strings.Builder)}
+	s.access = dashboardtest.NewAccess(t, s.fake)
 	cfg := config(s.fake)
+	cfg.Access = s.access
 	cfg.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	for _, c := range change {
 		c(&cfg)
@@ -49,7 +53,7 @@ func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 
 func config(f *dashboardtest.Fake) dashboard.Config {
 	return dashboard.Config{
-		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
+		Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 }
 
@@ -148,7 +152,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty Config was taken")
 	}
-	for _, name := range []string{"Workspace", "Webhooks", "Log", "Replayer", "Previewer", "Catalogue", "Keys", "Sessions", "Changes", "Incidents", "Rules"} {
+	for _, name := range []string{"Webhooks", "Log", "Replayer", "Previewer", "Catalogue", "Keys", "Access", "Changes", "Incidents", "Rules"} {
 		if !strings.Contains(err.Error(), "Config."+name+" ") {
 			t.Errorf("%v does not name %s", err, name)
 		}

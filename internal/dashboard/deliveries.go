@@ -114,8 +114,8 @@ func (f logFilter) any() bool {
 }
 
 // deliveryQuery reads the filter; the error is for the person who typed it.
-func (d *dashboard) deliveryQuery(f logFilter) (q cybervault.DeliveryQuery, err error) {
-	q = cybervault.DeliveryQuery{Workspace: d.Workspace, EventType: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
+func (d *dashboard) deliveryQuery(ctx context.Context, f logFilter) (q cybervault.DeliveryQuery, err error) {
+	q = cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), EventType: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
 	if f.Status != "" {
 		if q.Statuses, err = cybervault.ParseDeliveryStatuses(f.Status); err != nil {
 			return q, err
@@ -138,7 +138,7 @@ func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error
 	ctx := r.Context()
 	v := &deliveriesView{page: d.newPage(r, "deliveries", "Deliveries"), Filter: readFilter(r.URL.Query())}
 	f := v.Filter
-	query, err := d.deliveryQuery(f)
+	query, err := d.deliveryQuery(ctx, f)
 	var found cybervault.Page[*cybervault.Delivery]
 	if err == nil {
 		found, err = d.Log.Deliveries(ctx, query)
@@ -175,12 +175,12 @@ func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error
 		}
 		return d.renderPart(w, "deliveries", "deliveries-list", v)
 	}
-	hooks, err := d.Webhooks.Webhooks(ctx, d.Workspace)
+	hooks, err := d.Webhooks.Webhooks(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}
 	v.Webhooks = webhookChoices(hooks, f.Webhook)
-	v.Types = typeChoices(d.Catalogue.List(d.Workspace), f.Event)
+	v.Types = typeChoices(d.Catalogue.List(workspaceOf(ctx)), f.Event)
 	return d.render(w, status, "deliveries", v)
 }
 
@@ -289,7 +289,7 @@ func (d *dashboard) deliveryRows(ctx context.Context, list []*cybervault.Deliver
 
 // webhookOrNil reads a webhook that may be gone.
 func (d *dashboard) webhookOrNil(ctx context.Context, id cybervault.WebhookID) (*cybervault.Webhook, error) {
-	w, err := d.Webhooks.Webhook(ctx, d.Workspace, id)
+	w, err := d.Webhooks.Webhook(ctx, workspaceOf(ctx), id)
 	if cybervault.ErrorCode(err) == cybervault.CodeNotFound {
 		return nil, nil //nolint:nilnil // gone is no failure here: its deliveries stay in the log
 	}

@@ -56,19 +56,19 @@ func (d *dashboard) bulkDeliveries(w http.ResponseWriter, r *http.Request) error
 
 // replayOne leaves alone what is still on its way: it arrives without a second one.
 func (d *dashboard) replayOne(r *http.Request, id cybervault.DeliveryID) error {
-	dl, err := d.Log.Delivery(r.Context(), d.Workspace, id)
+	dl, err := d.Log.Delivery(r.Context(), workspaceOf(r.Context()), id)
 	if err != nil {
 		return err
 	}
 	if !dl.Status.Ended() {
 		return cybervault.Errorf(cybervault.CodeConflict, "the delivery is still on its way")
 	}
-	_, err = d.Replayer.ReplayDelivery(r.Context(), d.Workspace, id)
+	_, err = d.Replayer.ReplayDelivery(r.Context(), workspaceOf(r.Context()), id)
 	return err
 }
 
 func (d *dashboard) cancelOne(r *http.Request, id cybervault.DeliveryID) error {
-	_, err := d.Replayer.CancelDelivery(r.Context(), d.Workspace, id)
+	_, err := d.Replayer.CancelDelivery(r.Context(), workspaceOf(r.Context()), id)
 	return err
 }
 

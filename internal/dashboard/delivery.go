@@ -57,15 +57,15 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	dl, err := d.Log.Delivery(ctx, d.Workspace, id)
+	dl, err := d.Log.Delivery(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
-	event, err := d.Log.Event(ctx, d.Workspace, dl.Event)
+	event, err := d.Log.Event(ctx, workspaceOf(ctx), dl.Event)
 	if err != nil {
 		return err
 	}
-	attempts, err := d.Log.Attempts(ctx, d.Workspace, id)
+	attempts, err := d.Log.Attempts(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (d *dashboard) replayDelivery(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	dl, err := d.Replayer.ReplayDelivery(r.Context(), d.Workspace, id)
+	dl, err := d.Replayer.ReplayDelivery(r.Context(), workspaceOf(r.Context()), id)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (d *dashboard) cancelDelivery(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if _, err := d.Replayer.CancelDelivery(r.Context(), d.Workspace, id); err != nil {
+	if _, err := d.Replayer.CancelDelivery(r.Context(), workspaceOf(r.Context()), id); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/deliveries/"+id.String()+"?done=cancelled", http.StatusSeeOther)

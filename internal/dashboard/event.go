@@ -30,17 +30,17 @@ func (d *dashboard) showEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	e, err := d.Log.Event(ctx, d.Workspace, id)
+	e, err := d.Log.Event(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
-	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: d.Workspace, Event: id, Limit: cybervault.MaxPageSize})
+	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Event: id, Limit: cybervault.MaxPageSize})
 	if err != nil {
 		return err
 	}
 	severity, summary := digest(e.Body)
 	if severity == "" {
-		severity = d.severities().of(e.Type)
+		severity = d.severities(ctx).of(e.Type)
 	}
 	v := &eventView{
 		page: d.newPage(r, "events", cut(e.Type, 60)),
@@ -68,7 +68,7 @@ func (d *dashboard) rawEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	e, err := d.Log.Event(r.Context(), d.Workspace, id)
+	e, err := d.Log.Event(r.Context(), workspaceOf(r.Context()), id)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/cybervault/cybervault"
@@ -48,8 +49,8 @@ func (d *dashboard) eventRows(list []*cybervault.Event, known severities) []even
 }
 
 // eventQuery reads the filter; the error is for the person who typed it.
-func (d *dashboard) eventQuery(f logFilter) (q cybervault.EventQuery, err error) {
-	q = cybervault.EventQuery{Workspace: d.Workspace, Type: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
+func (d *dashboard) eventQuery(ctx context.Context, f logFilter) (q cybervault.EventQuery, err error) {
+	q = cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
 	if q.Before, err = optionalID[cybervault.EventID]("before", f.Before); err != nil {
 		return q, err
 	}
@@ -64,7 +65,7 @@ func (d *dashboard) listEvents(w http.ResponseWriter, r *http.Request) error {
 	v := &eventsView{page: d.newPage(r, "events", "Events"), Filter: readFilter(r.URL.Query())}
 	v.Filter.Webhook, v.Filter.Status = "", ""
 	f := v.Filter
-	query, err := d.eventQuery(f)
+	query, err := d.eventQuery(r.Context(), f)
 	var found cybervault.Page[*cybervault.Event]
 	if err == nil {
 		found, err = d.Log.Events(r.Context(), query)
@@ -75,7 +76,7 @@ func (d *dashboard) listEvents(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	rows := d.eventRows(found.Rows, d.severities())
+	rows := d.eventRows(found.Rows, d.severities(r.Context()))
 	v.List = eventList{Rows: rows, Any: f.any(), Problem: v.Filter.Problem}
 	if found.More && len(rows) > 0 {
 		v.List.Older = f.with(func(f *logFilter) { f.Before = rows[len(rows)-1].ID }).url("/events")
@@ -91,6 +92,6 @@ func (d *dashboard) listEvents(w http.ResponseWriter, r *http.Request) error {
 		}
 		return d.renderPart(w, "events", "events-list", v)
 	}
-	v.Types = typeChoices(d.Catalogue.List(d.Workspace), f.Event)
+	v.Types = typeChoices(d.Catalogue.List(workspaceOf(r.Context())), f.Event)
 	return d.render(w, status, "events", v)
 }

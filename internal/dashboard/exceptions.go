@@ -103,7 +103,7 @@ func (d *dashboard) listExceptions(w http.ResponseWriter, r *http.Request) error
 }
 
 func (d *dashboard) renderExceptions(w http.ResponseWriter, r *http.Request, status int, form exceptionForm) error {
-	all, err := d.Rules.Exceptions(r.Context(), d.Workspace)
+	all, err := d.Rules.Exceptions(r.Context(), workspaceOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (d *dashboard) addException(w http.ResponseWriter, r *http.Request) error {
 	}
 	form, e, err := d.readException(r.PostForm)
 	if err == nil {
-		_, err = d.Rules.AddException(r.Context(), d.Workspace, e)
+		_, err = d.Rules.AddException(r.Context(), workspaceOf(r.Context()), e)
 	}
 	if code := cybervault.ErrorCode(err); code == cybervault.CodeInvalid || code == cybervault.CodeConflict {
 		form.Problem = exceptionProblem(err)
@@ -184,7 +184,7 @@ func (d *dashboard) previewException(w http.ResponseWriter, r *http.Request) err
 	}
 	var found *cybervault.ExceptionPreview
 	if err == nil {
-		found, err = d.Rules.PreviewException(r.Context(), d.Workspace, e)
+		found, err = d.Rules.PreviewException(r.Context(), workspaceOf(r.Context()), e)
 	}
 	switch code := cybervault.ErrorCode(err); {
 	case code == cybervault.CodeInvalid:
@@ -256,7 +256,7 @@ func (d *dashboard) removeException(w http.ResponseWriter, r *http.Request) erro
 	if err := readForm(r); err != nil {
 		return err
 	}
-	if err := d.Rules.RemoveException(r.Context(), d.Workspace, id); err != nil {
+	if err := d.Rules.RemoveException(r.Context(), workspaceOf(r.Context()), id); err != nil {
 		return err
 	}
 	http.Redirect(w, r, backTo(r.PostForm.Get("from"))+"?done=removed", http.StatusSeeOther)

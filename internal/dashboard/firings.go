@@ -48,7 +48,7 @@ func (d *dashboard) firings(ctx context.Context) (found map[string]*firing, look
 	found = map[string]*firing{}
 	seen := map[string]bool{}
 	for _, kind := range []string{cybervault.EventThreatDetected, cybervault.EventAuthSuspicious} {
-		page, err := d.Log.Events(ctx, cybervault.EventQuery{Workspace: d.Workspace, Type: kind, Limit: cybervault.MaxPageSize})
+		page, err := d.Log.Events(ctx, cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: kind, Limit: cybervault.MaxPageSize})
 		if err != nil {
 			return nil, 0, err
 		}

@@ -126,7 +126,7 @@ func (d *dashboard) showIncident(w http.ResponseWriter, r *http.Request) error {
 // renderIncident shows an incident, and what a person was about to change of it.
 func (d *dashboard) renderIncident(w http.ResponseWriter, r *http.Request, id cybervault.IncidentID, status int, form incidentForm) error {
 	ctx := r.Context()
-	i, err := d.Incidents.Incident(ctx, d.Workspace, id)
+	i, err := d.Incidents.Incident(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (d *dashboard) renderIncident(w http.ResponseWriter, r *http.Request, id cy
 	if whole {
 		limit = cybervault.MaxIncidentMembers
 	}
-	members, err := d.Incidents.IncidentMembers(ctx, d.Workspace, id, limit)
+	members, err := d.Incidents.IncidentMembers(ctx, workspaceOf(ctx), id, limit)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func resolutionWords(r cybervault.Resolution) string {
 // mergeChoices are the live incidents that were opened last, but for one.
 func (d *dashboard) mergeChoices(ctx context.Context, but cybervault.IncidentID) ([]choice, error) {
 	found, err := d.Incidents.Incidents(ctx, cybervault.IncidentQuery{
-		Workspace: d.Workspace, Statuses: []cybervault.IncidentStatus{cybervault.IncidentOpen, cybervault.IncidentAcknowledged}, Limit: cybervault.DefaultPageSize,
+		Workspace: workspaceOf(ctx), Statuses: []cybervault.IncidentStatus{cybervault.IncidentOpen, cybervault.IncidentAcknowledged}, Limit: cybervault.DefaultPageSize,
 	})
 	var list []choice
 	for _, i := range found.Rows {
@@ -267,7 +267,7 @@ func (d *dashboard) memberViews(ctx context.Context, members []*cybervault.Incid
 			v.Event = m.Event.String()
 		}
 		if !v.Gone && !v.Later {
-			event, err := d.Log.Event(ctx, d.Workspace, m.Event)
+			event, err := d.Log.Event(ctx, workspaceOf(ctx), m.Event)
 			if v.Gone = cybervault.ErrorCode(err) == cybervault.CodeNotFound; err != nil && !v.Gone {
 				return nil, err
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 // author is whom a change is recorded as made by.
-func author(*http.Request) string { return "dashboard" }
+func author(r *http.Request) string { return sessionOf(r.Context()).Actor().Name }
 
 // changeIncident makes the changes whose fields the form has, all or none of them.
 func (d *dashboard) changeIncident(w http.ResponseWriter, r *http.Request) error {
@@ -25,7 +25,7 @@ func (d *dashboard) changeIncident(w http.ResponseWriter, r *http.Request) error
 		return d.refuseIncident(w, r, id, cybervault.Invalid("", "Choose or write something first."))
 	}
 	change.By = author(r)
-	if _, err := d.Incidents.UpdateIncident(r.Context(), d.Workspace, id, change); err != nil {
+	if _, err := d.Incidents.UpdateIncident(r.Context(), workspaceOf(r.Context()), id, change); err != nil {
 		return d.refuseIncident(w, r, id, err)
 	}
 	http.Redirect(w, r, "/incidents/"+id.String()+"?done="+done, http.StatusSeeOther)
@@ -63,7 +63,7 @@ func (d *dashboard) mergeIncident(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return d.refuseIncident(w, r, id, cybervault.Invalid("", "The incident to merge into is not named: give its id, or the address of its page."))
 	}
-	if _, err := d.Incidents.UpdateIncident(r.Context(), d.Workspace, id, cybervault.IncidentChange{By: author(r), MergeInto: &into}); err != nil {
+	if _, err := d.Incidents.UpdateIncident(r.Context(), workspaceOf(r.Context()), id, cybervault.IncidentChange{By: author(r), MergeInto: &into}); err != nil {
 		return d.refuseIncident(w, r, id, err)
 	}
 	http.Redirect(w, r, "/incidents/"+into.String()+"?done=merged", http.StatusSeeOther)

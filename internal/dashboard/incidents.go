@@ -99,8 +99,8 @@ var severityChoices = []choice{
 }
 
 // incidentQuery reads the filter; the error is for the person who typed it.
-func (d *dashboard) incidentQuery(f incidentFilter) (q cybervault.IncidentQuery, err error) {
-	q = cybervault.IncidentQuery{Workspace: d.Workspace, Text: strings.TrimSpace(f.Text), Entity: strings.TrimSpace(f.Entity), Limit: cybervault.DefaultPageSize}
+func (d *dashboard) incidentQuery(ctx context.Context, f incidentFilter) (q cybervault.IncidentQuery, err error) {
+	q = cybervault.IncidentQuery{Workspace: workspaceOf(ctx), Text: strings.TrimSpace(f.Text), Entity: strings.TrimSpace(f.Entity), Limit: cybervault.DefaultPageSize}
 	if q.Statuses, err = oneOrMore("status", f.Status, cybervault.IncidentStatuses()); err != nil {
 		return q, err
 	}
@@ -130,7 +130,7 @@ func (d *dashboard) listIncidents(w http.ResponseWriter, r *http.Request) error 
 	f := v.Filter
 	v.List = incidentList{Tabs: incidentTabs(f), Status: f.Status, Board: f.Status == "", Any: f.any()}
 	status := http.StatusOK
-	query, err := d.incidentQuery(f)
+	query, err := d.incidentQuery(r.Context(), f)
 	if err == nil {
 		err = d.fillIncidents(r.Context(), &v.List, f, query)
 	}
@@ -169,7 +169,7 @@ func (d *dashboard) fillIncidents(ctx context.Context, l *incidentList, f incide
 		}
 		return nil
 	}
-	counts, err := d.Incidents.LiveIncidents(ctx, d.Workspace)
+	counts, err := d.Incidents.LiveIncidents(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}

@@ -159,11 +159,11 @@ func TestIncidentActions(t *testing.T) {
 		return found
 	}
 	s.post(path, url.Values{"status": {"acknowledged"}}).leadsTo(t, path+"?done=changed")
-	s.get(path+"?done=changed").want(t, 200, "The incident is changed.", ">Acknowledged<", "Status: open → acknowledged.", "dashboard").without(t, ">Acknowledge<")
+	s.get(path+"?done=changed").want(t, 200, "The incident is changed.", ">Acknowledged<", "Status: open → acknowledged.", "operator").without(t, ">Acknowledge<")
 	s.post(path, url.Values{"note": {" looked\r\nat it "}}).leadsTo(t, path+"?done=noted")
 	s.post(path, url.Values{"assignee": {" grace "}}).leadsTo(t, path+"?done=changed")
 	s.post(path, url.Values{"disposition": {"false_positive"}, "note": {"our own scanner"}, "status": {"resolved"}}).leadsTo(t, path+"?done=changed")
-	if got := now(); got.Status != cybervault.IncidentResolved || got.Disposition != cybervault.FalsePositive || got.Assignee != "grace" || len(got.Notes) != 2 || got.Notes[0].Text != "looked\nat it" || got.Notes[0].By != "dashboard" {
+	if got := now(); got.Status != cybervault.IncidentResolved || got.Disposition != cybervault.FalsePositive || got.Assignee != "grace" || len(got.Notes) != 2 || got.Notes[0].Text != "looked\nat it" || got.Notes[0].By != "operator" {
 		t.Errorf("the incident is %+v", got)
 	}
 	s.get(path).want(t, 200, "Open again", "False positive", "assigned to grace", `value="grace"`, `<option value="false_positive" selected>`).without(t, ">Resolve<", "Resolve it, too")

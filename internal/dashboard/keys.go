@@ -47,7 +47,7 @@ func (d *dashboard) listKeys(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *dashboard) renderKeys(w http.ResponseWriter, r *http.Request, status int, v *keysView, chosen []string) error {
-	list, err := d.Keys.Keys(r.Context(), d.Workspace)
+	list, err := d.Keys.Keys(r.Context(), workspaceOf(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (d *dashboard) createKey(w http.ResponseWriter, r *http.Request) error {
 	if len(v.Errors) > 0 {
 		return d.renderKeys(w, r, http.StatusUnprocessableEntity, v, r.PostForm["scopes"])
 	}
-	key, clear, err := d.Keys.CreateKey(r.Context(), d.Workspace, name, scopes)
+	key, clear, err := d.Keys.CreateKey(r.Context(), workspaceOf(r.Context()), name, scopes)
 	if code := cybervault.ErrorCode(err); code == cybervault.CodeInvalid || code == cybervault.CodeConflict {
 		if e := asError(err); e != nil && (e.Field == "name" || e.Field == "scopes") {
 			v.Errors[e.Field] = e.Message
@@ -116,7 +116,7 @@ func (d *dashboard) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Keys.RevokeKey(r.Context(), d.Workspace, id); err != nil {
+	if err := d.Keys.RevokeKey(r.Context(), workspaceOf(r.Context()), id); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/settings/api-keys?done=revoked", http.StatusSeeOther)

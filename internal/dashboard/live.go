@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/cybervault/cybervault"
 )
 
 const (
@@ -21,10 +23,7 @@ const (
 func (d *dashboard) live(w http.ResponseWriter, r *http.Request) error {
 	changed, stop := d.Changes.Watch()
 	defer stop()
-	session, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return err
-	}
+	cookie, workspace := cookieOf(r), workspaceOf(r.Context())
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // a stream outlives any deadline; not every writer has one
 	send := func(text string) bool {
@@ -54,7 +53,11 @@ func (d *dashboard) live(w http.ResponseWriter, r *http.Request) error {
 		case <-gap.C:
 			ready = true
 		case <-heartbeat.C:
-			if !d.Sessions.DashboardSession(session.Value) || !send(": still here\n\n") {
+			session, err := d.Access.Session(r.Context(), cookie)
+			if cybervault.ErrorCode(err) == cybervault.CodeUnauthorized || err == nil && (session.Workspace != workspace || !session.May(cybervault.PermitRead)) {
+				return nil
+			}
+			if !send(": still here\n\n") {
 				return nil
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/access"
 	"github.com/cybervault/cybervault/internal/dashboard"
 	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
 )
@@ -35,15 +37,29 @@ func (s *stream) signals() int {
 	return strings.Count(s.text.String(), "event: changed\ndata: {}\n\n")
 }
 
+// nobody is a store of people without any: the bubble has no disk.
+type nobody struct{ access.People }
+
+func (nobody) HasOwner(context.Context) (bool, error) { return false, nil }
+
+func (nobody) SessionByHash(context.Context, [32]byte) (*cybervault.Session, error) {
+	return nil, cybervault.Errorf(cybervault.CodeNotFound, "no such session")
+}
+
 // listen opens the live stream within the bubble, and answers with it, a
 // channel that is closed at its end, and a way to close it from the browser's side.
-func listen(t *testing.T, f *dashboardtest.Fake) (s *stream, ended <-chan struct{}, leave func(), session string) {
+func listen(t *testing.T, f *dashboardtest.Fake) (s *stream, ended <-chan struct{}, leave, logout func()) {
 	t.Helper()
-	h, err := dashboard.New(config(f))
+	var session string
+	people := access.New(nil, nobody{}, f.Workspace, time.Now, cybervault.NewIDSource(2, 0, time.Now))
+	people.SetDashboardToken(dashboardtest.Token)
+	cfg := config(f)
+	cfg.Access = people
+	h, err := dashboard.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if session, err = f.DashboardLogin(dashboardtest.Token); err != nil {
+	if session, err = people.OperatorLogin(t.Context(), cybervault.Caller{}, dashboardtest.Token); err != nil {
 		t.Fatal(err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
@@ -59,7 +75,7 @@ func listen(t *testing.T, f *dashboardtest.Fake) (s *stream, ended <-chan struct
 	if got := s.Header().Get("Content-Type"); got != "text/event-stream" {
 		t.Fatalf("the stream has Content-Type %q", got)
 	}
-	return s, end, leave, session
+	return s, end, leave, func() { _ = people.Logout(t.Context(), session) }
 }
 
 func TestLiveSignalsAtMostTwiceASecond(t *testing.T) {
@@ -106,9 +122,9 @@ func TestLiveEndsWithTheSessionAndTheServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := dashboardtest.New(time.Now)
-		_, ended, leave, session := listen(t, f)
+		_, ended, leave, logout := listen(t, f)
 		defer leave()
-		f.DashboardLogout(session)
+		logout()
 		<-ended // the bubble's clock runs on to the next heartbeat
 	})
 	synctest.Test(t, func(t *testing.T) {

@@ -26,6 +26,7 @@ var spans = []span{
 
 type overviewView struct {
 	page
+	Steps      []step // that are next; nil once all are done
 	Spans      []span
 	Span       span
 	Tiles      []tile
@@ -70,23 +71,23 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	v.Live = liveView{URL: v.Here, Every: 2000}
 
 	since := now.Add(-v.Span.length)
-	o, err := d.Log.Overview(ctx, d.Workspace, since, v.Span.buckets)
+	o, err := d.Log.Overview(ctx, workspaceOf(ctx), since, v.Span.buckets)
 	if err != nil {
 		return err
 	}
-	newest, err := d.Log.Events(ctx, cybervault.EventQuery{Workspace: d.Workspace, Limit: 8})
+	newest, err := d.Log.Events(ctx, cybervault.EventQuery{Workspace: workspaceOf(ctx), Limit: 8})
 	if err != nil {
 		return err
 	}
-	hooks, err := d.Webhooks.Webhooks(ctx, d.Workspace)
+	hooks, err := d.Webhooks.Webhooks(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}
-	incidents, err := d.Incidents.LiveIncidents(ctx, d.Workspace)
+	incidents, err := d.Incidents.LiveIncidents(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}
-	known := d.severities()
+	known := d.severities(ctx)
 	v.HasWebhooks = len(hooks) > 0
 	v.Fresh = len(newest.Rows) == 0
 	v.Capped = o.Capped
@@ -95,6 +96,9 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	v.Events = eventsChart(o, known)
 	v.Deliveries = deliveriesChart(o)
 	if v.Trouble, err = d.trouble(ctx, hooks, since); err != nil {
+		return err
+	}
+	if v.Steps, err = d.checklist(ctx, &v.page, hooks); err != nil {
 		return err
 	}
 	if wantsPart(r) {
@@ -205,7 +209,7 @@ func deliveriesChart(o *cybervault.Overview) chart {
 // verified, or failing now. It looks at the newest deliveries only, which is
 // enough to find what fails at this moment.
 func (d *dashboard) trouble(ctx context.Context, hooks []*cybervault.Webhook, since time.Time) ([]troubleRow, error) {
-	recent, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: d.Workspace, Since: since, Limit: cybervault.MaxPageSize})
+	recent, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Since: since, Limit: cybervault.MaxPageSize})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"github.com/cybervault/cybervault"
 )
 
 //go:embed templates/*.html
@@ -22,6 +24,11 @@ type page struct {
 	Dev     bool
 	Version string
 	Theme   string // "light", "dark" or "system"
+	Who     string // is logged in
+	Role    string
+	may     *cybervault.Session
+	// Unowned is true for the operator of an installation that has no owner yet.
+	Unowned bool
 	Here    string // path and query of this page, for the way back
 	Notice  string // one line on what was just done
 	// Replace is the address that the browser's bar should show instead of the
@@ -33,12 +40,29 @@ func (p *page) base() *page { return p }
 
 type view interface{ base() *page }
 
+// May reports whether who is logged in has a permission: what they may not do is not
+// offered.
+func (p *page) May(permission string) bool {
+	return p.may != nil && p.may.May(cybervault.Permission(permission))
+}
+
 func (d *dashboard) newPage(r *http.Request, section, title string) page {
-	return page{
+	p := page{
 		Title: title, Section: section, Inside: true,
 		Dev: d.Dev, Version: d.Version, Theme: theme(r), Here: here(r),
 		Notice: notices[r.URL.Query().Get("done")],
 	}
+	if s := sessionOf(r.Context()); s != nil {
+		p.may, p.Who, p.Role = s, cut(s.Name, shownInList), string(s.Role)
+		if p.Who == "" {
+			p.Who = cut(s.Email, shownInList)
+		}
+		if s.Operator() {
+			owned, err := d.Access.SetUp(r.Context())
+			p.Unowned = err == nil && !owned
+		}
+	}
+	return p
 }
 
 // notices are what a page may say after a redirect; the address carries only
@@ -58,6 +82,16 @@ var notices = map[string]string{
 	"off":       "The rule is off. What it finds is left out from now on, and counted.",
 	"excepted":  "The exception is added, and holds for what is judged from now on.",
 	"removed":   "The exception is removed. What is judged from now on is told of again.",
+	"welcome":   "Your account is made, and you are logged in. The steps below are what is next.",
+	"joined":    "You are logged in.",
+	"renamed":   "Your name is changed.",
+	"password":  "Your password is changed. You are logged out everywhere else.",
+	"unfactor":  "The authenticator is removed: your password alone logs you in.",
+	"ended":     "The session has ended.",
+	"role":      "The role is changed.",
+	"left":      "The member is removed, and logged out everywhere.",
+	"withdrawn": "The invitation is withdrawn.",
+	"switched":  "You are in the other workspace now.",
 	"merged":    "Merged: this is the incident where all of it is now.",
 }
 

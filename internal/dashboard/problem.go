@@ -62,7 +62,7 @@ func problemOf(err error) problem {
 	case cybervault.CodeTooLarge:
 		return problem{http.StatusRequestEntityTooLarge, "Too large", words, "Go back and shorten it."}
 	case cybervault.CodeUnauthorized, cybervault.CodeForbidden:
-		return problem{http.StatusForbidden, "Not allowed", words, "Log out and in again with a token that may do this."}
+		return problem{http.StatusForbidden, "Not allowed", words, "Ask an owner or an admin of the workspace."}
 	case cybervault.CodeUnavailable:
 		return problem{http.StatusServiceUnavailable, "The store is not available", "CyberVault could not read or write its database just now. Nothing was changed.",
 			"Try again in a moment. If it stays like this, look at the server's log and at the space left on its disk."}
@@ -74,7 +74,7 @@ func problemOf(err error) problem {
 
 func (d *dashboard) renderProblem(w http.ResponseWriter, r *http.Request, p problem) {
 	v := &problemView{page: d.newPage(r, "", p.Title), Problem: p}
-	v.Inside = d.loggedIn(r)
+	v.Inside = sessionOf(r.Context()) != nil
 	v.Here = "/"
 	v.Notice = ""
 	if p.Status == http.StatusServiceUnavailable {

@@ -62,7 +62,7 @@ func (d *dashboard) renderRule(w http.ResponseWriter, r *http.Request, status in
 	if id == "" || len(id) > cybervault.MaxRuleIDBytes {
 		return cybervault.Errorf(cybervault.CodeNotFound, "There is no rule with this id.")
 	}
-	rule, err := d.Rules.Rule(ctx, d.Workspace, id)
+	rule, err := d.Rules.Rule(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (d *dashboard) renderRule(w http.ResponseWriter, r *http.Request, status in
 	if err != nil {
 		return err
 	}
-	all, err := d.Rules.Exceptions(ctx, d.Workspace)
+	all, err := d.Rules.Exceptions(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (d *dashboard) setRule(w http.ResponseWriter, r *http.Request) error {
 	if done != "on" && done != "off" {
 		return cybervault.Invalid("status", "choose on or off")
 	}
-	err := d.Rules.SetRule(r.Context(), d.Workspace, id, done == "on", strings.TrimSpace(normalLines(r.PostForm.Get("reason"))))
+	err := d.Rules.SetRule(r.Context(), workspaceOf(r.Context()), id, done == "on", strings.TrimSpace(normalLines(r.PostForm.Get("reason"))))
 	if code := cybervault.ErrorCode(err); code == cybervault.CodeInvalid || code == cybervault.CodeConflict {
 		return d.renderRule(w, r, problemOf(err).Status, exceptionForm{Rule: id, From: id}, plainError(err))
 	} else if err != nil {

@@ -137,11 +137,11 @@ const correlationKind = "correlation"
 
 // ruleRows lists the Sigma rules, and what else fired lately or is off.
 func (d *dashboard) ruleRows(ctx context.Context) (rows []ruleRow, looked int, err error) {
-	all, err := d.Rules.Rules(ctx, d.Workspace)
+	all, err := d.Rules.Rules(ctx, workspaceOf(ctx))
 	if err != nil {
 		return nil, 0, err
 	}
-	off, err := d.Rules.RulesOff(ctx, d.Workspace)
+	off, err := d.Rules.RulesOff(ctx, workspaceOf(ctx))
 	if err != nil {
 		return nil, 0, err
 	}

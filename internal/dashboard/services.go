@@ -100,13 +100,50 @@ type Keys interface {
 	RevokeKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID) error
 }
 
-// Sessions says who is logged in. A session is the opaque value of the cookie.
-type Sessions interface {
-	// DashboardLogin trades the token that the server printed for a session;
-	// an error of code unauthorized means that the token is not right.
-	DashboardLogin(token string) (session string, err error)
-	DashboardSession(session string) bool
-	DashboardLogout(session string)
+// Access says who is logged in, lets people in, and manages them. A cookie is the
+// opaque value that a browser keeps. Errors carry a code: unauthorized where nobody is
+// logged in or a password is not right, unavailable with the field "tries" after too
+// many, invalid (with the field) for what cannot be taken, forbidden for what the
+// session's role does not allow.
+type Access interface {
+	// SetUp reports whether the installation has an owner.
+	SetUp(ctx context.Context) (bool, error)
+	// OperatorLogin trades the token that the server printed for a cookie.
+	OperatorLogin(ctx context.Context, from cybervault.Caller, token string) (cookie string, err error)
+	CreateOwner(ctx context.Context, operator *cybervault.Session, from cybervault.Caller, email, name, password string) (cookie string, err error)
+	// Login answers with due where a second factor is still asked for: see GiveCode.
+	Login(ctx context.Context, from cybervault.Caller, email, password string) (cookie string, due bool, err error)
+	GiveCode(ctx context.Context, from cybervault.Caller, cookie, code string) (newCookie string, err error)
+	Session(ctx context.Context, cookie string) (*cybervault.Session, error)
+	Logout(ctx context.Context, cookie string) error
+
+	// Invitation finds what a token invites to; known: there is an account already.
+	Invitation(ctx context.Context, token string) (v *cybervault.Invitation, known bool, err error)
+	Accept(ctx context.Context, from cybervault.Caller, token, name, password string) (cookie string, err error)
+
+	Account(ctx context.Context, s *cybervault.Session) (cybervault.Account, error)
+	Workspaces(ctx context.Context, s *cybervault.Session) ([]cybervault.Membership, error)
+	Switch(ctx context.Context, s *cybervault.Session, ws cybervault.WorkspaceID) error
+	ChangeName(ctx context.Context, s *cybervault.Session, name string) error
+	ChangePassword(ctx context.Context, s *cybervault.Session, from cybervault.Caller, current, password string) error
+	NewAuthenticator(email string) cybervault.Authenticator
+	AuthenticatorOf(secret, email string) (cybervault.Authenticator, error)
+	// AddAuthenticator answers with the recovery codes, which are shown once.
+	AddAuthenticator(ctx context.Context, s *cybervault.Session, secret, code string) ([]string, error)
+	RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) error
+	NewRecoveryCodes(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) ([]string, error)
+	EndSession(ctx context.Context, s *cybervault.Session, id cybervault.SessionID) error
+	EndOtherSessions(ctx context.Context, s *cybervault.Session) error
+
+	Members(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Member, error)
+	Invitations(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Invitation, error)
+	// Invite answers with the token of the link to hand over.
+	Invite(ctx context.Context, s *cybervault.Session, email string, role cybervault.Role) (*cybervault.Invitation, string, error)
+	Withdraw(ctx context.Context, s *cybervault.Session, id cybervault.InvitationID) error
+	// SetRole removes a member where the role is empty.
+	SetRole(ctx context.Context, s *cybervault.Session, user cybervault.UserID, role cybervault.Role) error
+	LetChoosePassword(ctx context.Context, s *cybervault.Session, user cybervault.UserID) (*cybervault.Invitation, string, error)
+	CreateWorkspace(ctx context.Context, s *cybervault.Session, name string) (cybervault.WorkspaceID, error)
 }
 
 // Changes tells of commits, so that open pages can follow.

@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -13,9 +15,58 @@ const (
 	themeCookie   = "cybervault_theme"
 )
 
-func (d *dashboard) loggedIn(r *http.Request) bool {
+type sessionKey struct{}
+
+// sessionOf is the session that a request was let in with; nil on an open page.
+func sessionOf(ctx context.Context) *cybervault.Session {
+	s, _ := ctx.Value(sessionKey{}).(*cybervault.Session)
+	return s
+}
+
+// workspaceOf is the workspace that a request is about: its session's. What belongs to
+// another one cannot be named.
+func workspaceOf(ctx context.Context) cybervault.WorkspaceID {
+	if s := sessionOf(ctx); s != nil {
+		return s.Workspace
+	}
+	return cybervault.WorkspaceID{}
+}
+
+func cookieOf(r *http.Request) string {
 	c, err := r.Cookie(sessionCookie)
-	return err == nil && c.Value != "" && d.Sessions.DashboardSession(c.Value)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// admit finds the session of a request and puts it, and who acts, in its context. The
+// session is nil where nobody is logged in.
+func (d *dashboard) admit(r *http.Request) (*http.Request, *cybervault.Session, error) {
+	cookie := cookieOf(r)
+	if cookie == "" {
+		return r, nil, nil
+	}
+	s, err := d.Access.Session(r.Context(), cookie)
+	if cybervault.ErrorCode(err) == cybervault.CodeUnauthorized {
+		return r, nil, nil
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	actor := s.Actor()
+	actor.Address = caller(r).Address // now, which may not be where they logged in
+	ctx := cybervault.WithActor(context.WithValue(r.Context(), sessionKey{}, s), actor)
+	return r.WithContext(ctx), s, nil
+}
+
+// caller is where a request came from.
+func caller(r *http.Request) cybervault.Caller {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return cybervault.Caller{Address: host, Agent: r.UserAgent()}
 }
 
 // askToLogIn leads a person to the log-in page and back, and tells a script in
@@ -37,65 +88,17 @@ func (d *dashboard) askToLogIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-type loginView struct {
-	page
-	Next    string
-	Problem string
-}
-
-// showLogin asks for the token, or takes it from the link that the server
-// printed. Either way the token is gone from the address bar afterwards.
-func (d *dashboard) showLogin(w http.ResponseWriter, r *http.Request) error {
-	next := localPath(r.URL.Query().Get("next"))
-	if token := r.URL.Query().Get("token"); token != "" {
-		return d.startSession(w, r, token, next)
-	}
-	if d.loggedIn(r) {
-		http.Redirect(w, r, next, http.StatusSeeOther)
-		return nil
-	}
-	return d.renderLogin(w, r, http.StatusOK, next, "")
-}
-
-func (d *dashboard) login(w http.ResponseWriter, r *http.Request) error {
-	if err := readForm(r); err != nil {
-		return err
-	}
-	return d.startSession(w, r, r.PostForm.Get("token"), localPath(r.PostForm.Get("next")))
-}
-
-func (d *dashboard) startSession(w http.ResponseWriter, r *http.Request, token, next string) error {
-	if token == "" {
-		return d.renderLogin(w, r, http.StatusUnprocessableEntity, next, "Enter the token that the server printed when it started.")
-	}
-	session, err := d.Sessions.DashboardLogin(token)
-	switch cybervault.ErrorCode(err) {
-	case "":
-	case cybervault.CodeUnauthorized, cybervault.CodeForbidden, cybervault.CodeInvalid, cybervault.CodeNotFound:
-		return d.renderLogin(w, r, http.StatusUnauthorized, next, "That token is not right, or it is from an earlier start of the server.")
-	default:
-		return err
-	}
+// setSession gives the browser its cookie.
+func setSession(w http.ResponseWriter, r *http.Request, value string) {
 	http.SetCookie(w, &http.Cookie{
-		Name: sessionCookie, Value: session, Path: "/",
+		Name: sessionCookie, Value: value, Path: "/",
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
 	})
-	http.Redirect(w, r, next, http.StatusSeeOther)
-	return nil
-}
-
-func (d *dashboard) renderLogin(w http.ResponseWriter, r *http.Request, status int, next, problem string) error {
-	v := &loginView{page: d.newPage(r, "", "Log in"), Next: next, Problem: problem}
-	v.Inside, v.Here = false, "/login?next="+url.QueryEscape(next)
-	if problem != "" {
-		v.Replace = v.Here
-	}
-	return d.render(w, status, "login", v)
 }
 
 func (d *dashboard) logout(w http.ResponseWriter, r *http.Request) error {
-	if c, err := r.Cookie(sessionCookie); err == nil {
-		d.Sessions.DashboardLogout(c.Value)
+	if err := d.Access.Logout(r.Context(), cookieOf(r)); err != nil {
+		return err
 	}
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS(r)})
 	http.Redirect(w, r, "/login", http.StatusSeeOther)

@@ -40,7 +40,7 @@ func TestEveryPageNeedsASession(t *testing.T) {
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	a := s.get("/login?token="+dashboardtest.Token).leadsTo(t, "/")
+	a := s.get("/login?token="+dashboardtest.Token).leadsTo(t, "/setup") // there is no owner yet
 	c := cookie(a, "cybervault_session")
 	if c == nil || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Secure || c.Path != "/" || strings.Contains(c.Value, dashboardtest.Token) {
 		t.Fatalf("the cookie is %v", c)

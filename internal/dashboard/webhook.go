@@ -80,7 +80,7 @@ func (d *dashboard) webhookAt(r *http.Request) (*cybervault.Webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	hook, err := d.Webhooks.Webhook(r.Context(), d.Workspace, id)
+	hook, err := d.Webhooks.Webhook(r.Context(), workspaceOf(r.Context()), id)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func (d *dashboard) webhookAt(r *http.Request) (*cybervault.Webhook, error) {
 
 func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cybervault.WebhookID, show showOnce) error {
 	ctx := r.Context()
-	hook, err := d.Webhooks.Webhook(ctx, d.Workspace, id)
+	hook, err := d.Webhooks.Webhook(ctx, workspaceOf(ctx), id)
 	if err != nil {
 		return err
 	}
 	if !hook.DeletedAt.IsZero() {
 		return cybervault.Errorf(cybervault.CodeNotFound, "This webhook was deleted.")
 	}
-	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: d.Workspace, Webhook: id, Limit: healthDeliveries})
+	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Webhook: id, Limit: healthDeliveries})
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 	if err != nil {
 		return err
 	}
-	for _, t := range d.Catalogue.List(d.Workspace) {
+	for _, t := range d.Catalogue.List(workspaceOf(ctx)) {
 		v.TestTypes = append(v.TestTypes, choice{Value: t.Name, Label: t.Name, Chosen: hook.Subscribes(t.Name) && !anyChosen(v.TestTypes)})
 	}
 	return d.render(w, http.StatusOK, "webhook", v)
@@ -170,5 +170,5 @@ func acceptWords(a cybervault.Accept) string {
 
 // verify sends the test payload and answers with the attempt, failed or not.
 func (d *dashboard) verify(r *http.Request, id cybervault.WebhookID) (*cybervault.Attempt, error) {
-	return d.Webhooks.VerifyWebhook(r.Context(), d.Workspace, id)
+	return d.Webhooks.VerifyWebhook(r.Context(), workspaceOf(r.Context()), id)
 }

@@ -19,7 +19,7 @@ func (d *dashboard) setWebhookStatus(w http.ResponseWriter, r *http.Request) err
 	if status != cybervault.WebhookEnabled && status != cybervault.WebhookDisabled {
 		return cybervault.Invalid("status", "choose enabled or disabled")
 	}
-	if _, err := d.Webhooks.UpdateWebhook(r.Context(), d.Workspace, hook.ID, cybervault.WebhookChange{Status: &status}); err != nil {
+	if _, err := d.Webhooks.UpdateWebhook(r.Context(), workspaceOf(r.Context()), hook.ID, cybervault.WebhookChange{Status: &status}); err != nil {
 		return err
 	}
 	http.Redirect(w, r, hooksPath+"/"+hook.ID.String()+"?done="+string(status), http.StatusSeeOther)
@@ -46,7 +46,7 @@ func (d *dashboard) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(r); err != nil {
 		return err
 	}
-	dl, err := d.Webhooks.TestWebhook(r.Context(), d.Workspace, hook.ID, r.PostForm.Get("event"))
+	dl, err := d.Webhooks.TestWebhook(r.Context(), workspaceOf(r.Context()), hook.ID, r.PostForm.Get("event"))
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (d *dashboard) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return cybervault.Invalid("overlap", "choose one of the spans on offer")
 	}
-	if _, err := d.Webhooks.RotateSecret(r.Context(), d.Workspace, hook.ID, overlap); err != nil {
+	if _, err := d.Webhooks.RotateSecret(r.Context(), workspaceOf(r.Context()), hook.ID, overlap); err != nil {
 		return err
 	}
 	return d.renderWebhook(w, r, hook.ID, showOnce{Secret: true, Rotated: true})
@@ -94,7 +94,7 @@ func (d *dashboard) deleteWebhook(w http.ResponseWriter, r *http.Request) error 
 	if r.PostForm.Get("confirm") != "yes" {
 		return cybervault.Invalid("confirm", "must be ticked to delete the webhook")
 	}
-	if err := d.Webhooks.DeleteWebhook(r.Context(), d.Workspace, hook.ID); err != nil {
+	if err := d.Webhooks.DeleteWebhook(r.Context(), workspaceOf(r.Context()), hook.ID); err != nil {
 		return err
 	}
 	http.Redirect(w, r, hooksPath+"?done=deleted", http.StatusSeeOther)

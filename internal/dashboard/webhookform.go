@@ -65,7 +65,7 @@ var formFields = map[string]string{ //nolint:gosec // names of fields, not what 
 
 func (d *dashboard) newWebhook(w http.ResponseWriter, r *http.Request) error {
 	v := &webhookFormView{page: d.newPage(r, "webhooks", "Add webhook"), Accept: string(cybervault.AcceptDefault), channelForm: newChannelForm(&cybervault.Channel{})}
-	v.offer(d.Catalogue.List(d.Workspace), nil)
+	v.offer(d.Catalogue.List(workspaceOf(r.Context())), nil)
 	return d.renderForm(w, http.StatusOK, v)
 }
 
@@ -76,7 +76,7 @@ func (d *dashboard) createWebhook(w http.ResponseWriter, r *http.Request) error 
 	change, err := readWebhookForm(r.PostForm, nil)
 	var hook *cybervault.Webhook
 	if err == nil {
-		hook, err = d.Webhooks.CreateWebhook(r.Context(), d.Workspace, change)
+		hook, err = d.Webhooks.CreateWebhook(r.Context(), workspaceOf(r.Context()), change)
 	}
 	if err != nil {
 		v := &webhookFormView{page: d.newPage(r, "webhooks", "Add webhook")}
@@ -106,7 +106,7 @@ func (d *dashboard) editWebhook(w http.ResponseWriter, r *http.Request) error {
 		v.RetrySchedule = cybervault.FormatRetrySchedule(hook.RetrySchedule)
 	}
 	v.Advanced = v.advanced()
-	v.offer(d.Catalogue.List(d.Workspace), hook.Events)
+	v.offer(d.Catalogue.List(workspaceOf(r.Context())), hook.Events)
 	return d.renderForm(w, http.StatusOK, v)
 }
 
@@ -121,7 +121,7 @@ func (d *dashboard) updateWebhook(w http.ResponseWriter, r *http.Request) error 
 	change, err := readWebhookForm(r.PostForm, hook)
 	var changed *cybervault.Webhook
 	if err == nil {
-		changed, err = d.Webhooks.UpdateWebhook(r.Context(), d.Workspace, hook.ID, change)
+		changed, err = d.Webhooks.UpdateWebhook(r.Context(), workspaceOf(r.Context()), hook.ID, change)
 	}
 	if err != nil {
 		v := &webhookFormView{page: d.newPage(r, "webhooks", "Edit webhook"), ID: hook.ID.String(), Name: webhookName(hook), StoredAuth: string(hook.Authentication.Type)}
@@ -146,7 +146,7 @@ func (d *dashboard) refillForm(w http.ResponseWriter, r *http.Request, v *webhoo
 	}
 	form := r.PostForm
 	v.refill(form)
-	v.offer(d.Catalogue.List(d.Workspace), form["events"])
+	v.offer(d.Catalogue.List(workspaceOf(r.Context())), form["events"])
 	v.Errors = map[string]string{}
 	field, message := fieldError(err)
 	if field == "" {

@@ -64,7 +64,7 @@ func webhookBadge(w *cybervault.Webhook) badge {
 
 func (d *dashboard) listWebhooks(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	all, err := d.Webhooks.Webhooks(ctx, d.Workspace)
+	all, err := d.Webhooks.Webhooks(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func shownChoices(events []string, most int) (shown []string, more int) {
 }
 
 func (d *dashboard) health(ctx context.Context, id cybervault.WebhookID) (healthView, error) {
-	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: d.Workspace, Webhook: id, Limit: healthDeliveries})
+	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Webhook: id, Limit: healthDeliveries})
 	if err != nil {
 		return healthView{}, err
 	}

@@ -120,7 +120,7 @@ func (d *dashboard) previewFilter(w http.ResponseWriter, r *http.Request) error 
 		if err != nil {
 			return cybervault.Errorf(cybervault.CodeNotFound, "There is no such webhook.")
 		}
-		hook, err := d.Webhooks.Webhook(r.Context(), d.Workspace, id)
+		hook, err := d.Webhooks.Webhook(r.Context(), workspaceOf(r.Context()), id)
 		if err != nil {
 			return err
 		}
@@ -129,8 +129,8 @@ func (d *dashboard) previewFilter(w http.ResponseWriter, r *http.Request) error 
 	}
 	v.refill(form)
 	v.Advanced = true
-	v.offer(d.Catalogue.List(d.Workspace), form["events"])
-	preview, err := d.Previewer.PreviewFilter(r.Context(), d.Workspace, strings.TrimSpace(normalLines(v.Filter)), chosenEvents(form["events"]), time.Time{})
+	v.offer(d.Catalogue.List(workspaceOf(r.Context())), form["events"])
+	preview, err := d.Previewer.PreviewFilter(r.Context(), workspaceOf(r.Context()), strings.TrimSpace(normalLines(v.Filter)), chosenEvents(form["events"]), time.Time{})
 	switch code := cybervault.ErrorCode(err); {
 	case code == cybervault.CodeInvalid:
 		_, message := fieldError(err)

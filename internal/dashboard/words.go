@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -145,8 +146,8 @@ func severityBadge(s cybervault.Severity) badge {
 // severities knows the severity of each event type of the catalogue.
 type severities map[string]cybervault.Severity
 
-func (d *dashboard) severities() severities {
-	list := d.Catalogue.List(d.Workspace)
+func (d *dashboard) severities(ctx context.Context) severities {
+	list := d.Catalogue.List(workspaceOf(ctx))
 	m := make(severities, len(list))
 	for i := range list {
 		m[list[i].Name] = list[i].Severity

@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/access"
 	"github.com/cybervault/cybervault/internal/dashboard"
 	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
 )
@@ -32,14 +34,38 @@ type server struct {
 	link    string // the log-in link
 	publish func(eventType string) (eventID string)
 	fake    *dashboardtest.Fake
+	access  *access.Access
+}
+
+// makeOwner makes the owner's account, as whoever holds the link does.
+func (s *server) makeOwner(t *testing.T) *cybervault.Session {
+	t.Helper()
+	from := cybervault.Caller{Address: "203.0.113.9", Agent: "test"}
+	cookie, err := s.access.OperatorLogin(t.Context(), from, dashboardtest.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := s.access.Session(t.Context(), cookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cookie, err = s.access.CreateOwner(t.Context(), operator, from, dashboardtest.OwnersEmail, "Ann", dashboardtest.OwnersPassword); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := s.access.Session(t.Context(), cookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return owner
 }
 
 // newServer starts the handler with data in memory.
 func newServer(t *testing.T, change ...func(*dashboard.Config)) *server {
 	t.Helper()
 	f := dashboardtest.New(time.Now)
+	people := dashboardtest.NewAccess(t, f)
 	cfg := dashboard.Config{
-		Workspace: f.Workspace, Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Sessions: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
+		Webhooks: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Access: people, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -54,7 +80,7 @@ func newServer(t *testing.T, change ...func(*dashboard.Config)) *server {
 		s.Close()
 	})
 	return &server{
-		url: s.URL, link: s.URL + "/login?token=" + dashboardtest.Token, fake: f,
+		url: s.URL, link: s.URL + "/login?next=/&token=" + dashboardtest.Token, fake: f, access: people,
 		publish: func(eventType string) string { return f.Publish(eventType, nil).ID.String() },
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -40,7 +39,6 @@ type Fake struct {
 	off        map[string]cybervault.RuleOff
 	exceptions []cybervault.Exception // newest first
 	types      []cybervault.EventType
-	sessions   map[string]bool
 	watchers   map[chan struct{}]bool
 	fail       error
 	capped     bool
@@ -59,7 +57,6 @@ func New(now func() time.Time) *Fake {
 		members:  make(map[cybervault.IncidentID][]*cybervault.IncidentMember),
 		off:      make(map[string]cybervault.RuleOff),
 		types:    coreTypes(),
-		sessions: make(map[string]bool),
 		watchers: make(map[chan struct{}]bool),
 	}
 	f.ids = cybervault.NewIDSource(1, 0, f.clock)
@@ -348,32 +345,6 @@ func (f *Fake) RevokeKey(_ context.Context, ws cybervault.WorkspaceID, id cyberv
 	revoked.RevokedAt = f.clock()
 	f.keys[slices.Index(f.keys, k)] = &revoked
 	return nil
-}
-
-// DashboardLogin implements dashboard.Sessions, as do the two methods after it.
-func (f *Fake) DashboardLogin(token string) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if token != Token {
-		return "", cybervault.Errorf(cybervault.CodeUnauthorized, "The token is not right.")
-	}
-	session := fmt.Sprintf("session-%d", len(f.sessions)+1)
-	f.sessions[session] = true
-	return session, nil
-}
-
-// DashboardSession reports whether a session is live.
-func (f *Fake) DashboardSession(session string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sessions[session]
-}
-
-// DashboardLogout ends a session.
-func (f *Fake) DashboardLogout(session string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sessions[session] = false
 }
 
 // Watch implements dashboard.Changes.
