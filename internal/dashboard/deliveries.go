@@ -154,7 +154,7 @@ func (d *dashboard) listDeliveries(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	for i := range rows {
-		rows[i].Tickable = true
+		rows[i].Tickable = v.May("respond")
 	}
 	if notice := bulkNotice(r.URL.Query()); notice != "" {
 		v.Notice = notice

@@ -73,6 +73,7 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	may := mayRespond(ctx)
 	v := &deliveryView{
 		page: d.newPage(r, "deliveries", "Delivery of "+cut(dl.EventType, 60)),
 		ID:   dl.ID.String(), Badge: deliveryBadge(dl),
@@ -80,7 +81,7 @@ func (d *dashboard) showDelivery(w http.ResponseWriter, r *http.Request) error {
 		EventID: dl.Event.String(), WebhookID: dl.Webhook.String(),
 		Created: d.moment(dl.CreatedAt()), Finished: d.moment(dl.FinishedAt), Next: d.moment(dl.NextAttemptAt),
 		ReplayOf: dl.ReplayOf.String(), Test: dl.Test,
-		CanReplay: dl.Status.Ended(), CanCancel: !dl.Status.Ended(),
+		CanReplay: may && dl.Status.Ended(), CanCancel: may && !dl.Status.Ended(),
 		Payload: newPayload(event),
 	}
 	v.Meaning = statusMeaning(dl)

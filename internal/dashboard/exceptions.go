@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/url"
@@ -36,6 +37,7 @@ type exceptionRow struct {
 	Created moment
 	Until   moment
 	Ended   bool
+	May     bool   // be removed by who looks
 	From    string // the page that it is shown on
 }
 
@@ -80,8 +82,9 @@ type hiddenView struct {
 	Whole              bool
 }
 
-func (d *dashboard) exceptionRow(e *cybervault.Exception, from string) exceptionRow {
+func (d *dashboard) exceptionRow(ctx context.Context, e *cybervault.Exception, from string) exceptionRow {
 	row := exceptionRow{
+		May: mayRespond(ctx),
 		ID: e.ID.String(), Rule: newRuleLink(e.Rule), Any: e.Rule == "*", Reason: cut(e.Reason, cybervault.MaxExceptionText),
 		Created: d.moment(e.CreatedAt), Until: d.moment(e.Until), Ended: e.Ended(d.Now()), From: from,
 	}
@@ -109,7 +112,7 @@ func (d *dashboard) renderExceptions(w http.ResponseWriter, r *http.Request, sta
 	}
 	v := &exceptionsView{page: d.newPage(r, "rules", "Exceptions"), Tabs: ruleTabs(ruleFilter{}, true), Form: form}
 	for i := range all[:min(len(all), exceptionsPage)] {
-		v.Rows = append(v.Rows, d.exceptionRow(&all[i], ""))
+		v.Rows = append(v.Rows, d.exceptionRow(r.Context(), &all[i], ""))
 	}
 	if more := len(all) - len(v.Rows); more > 0 {
 		v.More = plural(more, "older one is", "older ones are") + " not shown: GET /v1/exceptions lists all of them."

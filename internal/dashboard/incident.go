@@ -172,11 +172,11 @@ func (d *dashboard) renderIncident(w http.ResponseWriter, r *http.Request, id cy
 }
 
 func (d *dashboard) incidentView(r *http.Request, i *cybervault.Incident) *incidentView {
-	id := i.ID.String()
+	id, may := i.ID.String(), mayRespond(r.Context())
 	v := &incidentView{
 		page: d.newPage(r, "incidents", cut(i.Title, 60)), ID: id, Name: cut(i.Title, cybervault.MaxIncidentTextBytes),
 		Severity: severityBadge(i.Severity), Status: incidentStatusBadge(i.Status), Outcome: dispositionWords(i.Disposition), Assignee: cut(i.Assignee, 60),
-		CanAcknowledge: i.Status == cybervault.IncidentOpen, CanResolve: i.Live(), CanMerge: i.MergedInto.IsZero(),
+		CanAcknowledge: may && i.Status == cybervault.IncidentOpen, CanResolve: may && i.Live(), CanMerge: i.MergedInto.IsZero(),
 		Live: liveView{URL: "/incidents/" + id, Every: 1000},
 		Facts: incidentFacts{
 			Tactics: firstOf(i.Evidence.Tactics, shownEntities, spaced), Techniques: firstOf(i.Evidence.Techniques, shownEntities, func(s string) string { return cut(s, 40) }),
@@ -185,7 +185,7 @@ func (d *dashboard) incidentView(r *http.Request, i *cybervault.Incident) *incid
 			Resolved: d.moment(i.Times.Resolved), Resolution: resolutionWords(i.Resolution),
 		},
 	}
-	v.CanOpen = !i.Live() && v.CanMerge
+	v.CanOpen = may && !i.Live() && v.CanMerge
 	if !i.MergedInto.IsZero() {
 		v.MergedInto = i.MergedInto.String()
 	}

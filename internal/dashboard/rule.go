@@ -79,7 +79,7 @@ func (d *dashboard) renderRule(w http.ResponseWriter, r *http.Request, status in
 	v.Lately += " in the latest " + plural(looked, "finding", "findings") + " that are stored"
 	for i := range all {
 		if e := &all[i]; e.Rule == id || e.Rule == "*" || e.Rule == rule.Vector && rule.Vector != "" {
-			v.Exceptions = append(v.Exceptions, d.exceptionRow(e, id))
+			v.Exceptions = append(v.Exceptions, d.exceptionRow(ctx, e, id))
 		}
 	}
 	if r.Method != http.MethodGet {

@@ -32,6 +32,12 @@ func workspaceOf(ctx context.Context) cybervault.WorkspaceID {
 	return cybervault.WorkspaceID{}
 }
 
+// mayRespond reports whether who looks may do what analysts do.
+func mayRespond(ctx context.Context) bool {
+	s := sessionOf(ctx)
+	return s != nil && s.May(cybervault.PermitRespond)
+}
+
 func cookieOf(r *http.Request) string {
 	c, err := r.Cookie(sessionCookie)
 	if err != nil {
