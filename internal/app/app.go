@@ -145,7 +145,14 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 			return nil, err
 		}
 	}
-	a.token = a.access.NewDashboardToken()
+	if cfg.RecoveryLink {
+		a.access.Recover()
+	}
+	if owned, err := a.access.SetUp(ctx); err != nil {
+		return nil, err
+	} else if !owned || cfg.RecoveryLink {
+		a.token = a.access.NewDashboardToken()
+	}
 	seen, err := a.store.LastSetting(ctx) // before anything is read that another node may change
 	if err != nil {
 		return nil, err
@@ -246,9 +253,13 @@ func mount(calls, pages http.Handler) http.Handler {
 // Address is what the server listens on, host:port.
 func (a *App) Address() string { return a.listener.Addr().String() }
 
-// DashboardURL is a link that opens the dashboard. It holds a token, which is
-// made anew at each start.
+// DashboardURL is where the dashboard is. While there is no owner, or the server was
+// told to let one recover, the link opens it: it holds a token, which is made anew at
+// each start.
 func (a *App) DashboardURL() string {
+	if a.token == "" {
+		return "http://" + a.Address() + "/"
+	}
 	return "http://" + a.Address() + "/login?" + url.Values{"token": {a.token}}.Encode()
 }
 
@@ -285,6 +296,7 @@ func (a *App) Run(ctx context.Context) error {
 			wg.Go(func() { a.nodes.run(sweeping) })
 		}
 		wg.Go(func() { a.audit.Run(sweeping) })
+		wg.Go(func() { a.sweepSessions(sweeping) })
 		wg.Go(func() { a.engineState.run(sweeping) })
 		wg.Go(func() { a.controls.run(sweeping) })
 		wg.Wait()

@@ -50,6 +50,7 @@ type Config struct {
 	RetrySchedule     []time.Duration // delays after the first, second … failed attempt, before jitter
 	AllowDestinations []netip.Prefix  // otherwise refused ranges that webhooks may lead to
 	Dev               bool            // loopback destinations over https and http are allowed
+	RecoveryLink      bool            // the printed link opens the dashboard although there is an owner
 	DisableAfter      time.Duration   // a webhook that has failed every attempt for so long is disabled; 0: never
 	Retention         time.Duration   // events older than that are removed, with their deliveries; 0: never
 	IncidentQuiet     time.Duration   // an incident that nothing has had to do with for so long is resolved; 0: never
@@ -103,6 +104,9 @@ func (c Config) Warnings() []string {
 	if c.Dev {
 		warnings = append(warnings, "development mode: webhooks may lead to this machine, over http too; never run it where others can add webhooks")
 	}
+	if c.RecoveryLink {
+		warnings = append(warnings, "the printed link opens the dashboard as an owner: start without recovery-link once somebody is let in again")
+	}
 	for _, p := range c.AllowDestinations {
 		if p.Bits() == 0 {
 			warnings = append(warnings, fmt.Sprintf("allow-destination %s opens every address, cloud metadata included", p))
@@ -153,6 +157,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("incident_quiet", cybervault.FormatDuration(c.IncidentQuiet)),
 		slog.String("allow_destination", rangesText(c.AllowDestinations)),
 		slog.Bool("dev", c.Dev),
+		slog.Bool("recovery_link", c.RecoveryLink),
 		slog.String("log_level", strings.ToLower(c.LogLevel.String())),
 		slog.String("log_format", c.LogFormat),
 		slog.String("secret_key_file", c.KeyFile()),

@@ -67,7 +67,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		DiskReserve:       2 << 30,
 		RetrySchedule:     []time.Duration{time.Second, 5 * time.Minute},
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
-		Dev:               true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
+		Dev:               true, RecoveryLink: true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
 		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour, Retention: 7 * 24 * time.Hour, RetentionDead: 36 * time.Hour, IncidentQuiet: 2 * time.Hour,
 		Paranoia: 1, Kafka: config.Default().Kafka, NATS: config.Default().NATS, // streams_test.go sets them
 	}
@@ -80,13 +80,13 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		"flags": {args: []string{
 			"--listen", "[::1]:0", "--data", "/var/lib/cybervault", "--database-url", "postgres://cv:pw@db:5432/cv",
 			"--retry-schedule", "1s,5m", "--allow-destination", "10.1.0.0/16", "--allow-destination=fd00:1::/64",
-			"--dev", "--log-level", "debug", "--log-format", "json", "--secret-key-file", "/run/key", "--drain-timeout", "3s", "--disable-after", "24h",
+			"--dev", "--recovery-link", "--log-level", "debug", "--log-format", "json", "--secret-key-file", "/run/key", "--drain-timeout", "3s", "--disable-after", "24h",
 			"--retention", "7d", "--retention-dead-letters", "36h", "--incident-quiet", "2h", "--disk-reserve", "2GiB",
 		}},
 		"environment": {key: "bootstrap-key-of-the-environment", env: map[string]string{
 			"CYBERVAULT_LISTEN": "[::1]:0", "CYBERVAULT_DATA": "/var/lib/cybervault", "CYBERVAULT_DATABASE_URL": "postgres://cv:pw@db:5432/cv",
 			"CYBERVAULT_RETRY_SCHEDULE": "1s 5m", "CYBERVAULT_ALLOW_DESTINATION": "10.1.0.0/16,fd00:1::/64",
-			"CYBERVAULT_DEV": "1", "CYBERVAULT_LOG_LEVEL": "DEBUG", "CYBERVAULT_LOG_FORMAT": "json",
+			"CYBERVAULT_DEV": "1", "CYBERVAULT_RECOVERY_LINK": "true", "CYBERVAULT_LOG_LEVEL": "DEBUG", "CYBERVAULT_LOG_FORMAT": "json",
 			"CYBERVAULT_SECRET_KEY_FILE": "/run/key", "CYBERVAULT_DRAIN_TIMEOUT": "3s", "CYBERVAULT_DISABLE_AFTER": "24h",
 			"CYBERVAULT_RETENTION": "7d", "CYBERVAULT_RETENTION_DEAD_LETTERS": "36h", "CYBERVAULT_INCIDENT_QUIET": "2h", "CYBERVAULT_DISK_RESERVE": "2048 MB",
 			"CYBERVAULT_BOOTSTRAP_API_KEY": "bootstrap-key-of-the-environment",
@@ -101,6 +101,7 @@ allow_destination:
   - 10.1.0.0/16   # the office
   - fd00:1::/64
 dev: true
+recovery_link: true
 log_level: debug
 log_format: json
 secret_key_file: /run/key

@@ -80,6 +80,10 @@ func options() []option {
 			set: setDev,
 		},
 		{
+			name: "recovery-link", usage: "print a link that opens the dashboard although there is an owner, to let somebody in again",
+			set: setRecoveryLink,
+		},
+		{
 			name: "log-level", hint: "level", usage: "least level that is logged: debug, info, warn or error",
 			set: setLogLevel,
 		},
@@ -224,6 +228,10 @@ func parseRange(s string) (netip.Prefix, error) {
 
 func setDev(c *Config, s string) error {
 	return setSwitch(&c.Dev, s)
+}
+
+func setRecoveryLink(c *Config, s string) error {
+	return setSwitch(&c.RecoveryLink, s)
 }
 
 func setLogLevel(c *Config, s string) error {
