@@ -21,6 +21,33 @@ const audit = `axe.run(document, {runOnly: {type: "tag", values: ["wcag2a", "wca
 // followed, is in TestKeyboard.
 func TestAccessibility(t *testing.T) {
 	t.Parallel()
+	axe := axeScript(t)
+	s := newServer(t)
+	s.fake.Seed()
+	s.populate(t)
+	pages := tour(t, s)
+	for _, look := range []struct {
+		window size
+		dark   bool
+	}{{wide, false}, {phone, true}} {
+		for names := range slices.Chunk(slices.Sorted(maps.Keys(pages)), 10) { // a tab has only so much time
+			p := newTab(t, s, look.window)
+			p.expect("the server responded with a status of 404")
+			p.run(dark(look.dark))
+			p.open("/login")
+			p.faultless("login", axe, look.window)
+			p.login()
+			for _, name := range names {
+				p.open(pages[name])
+				p.faultless(name, axe, look.window)
+			}
+		}
+	}
+}
+
+// axeScript is axe-core, as it is vendored.
+func axeScript(t *testing.T) string {
+	t.Helper()
 	axe, err := os.ReadFile("testdata/axe.min.js")
 	if err != nil {
 		t.Fatal(err)
@@ -32,26 +59,7 @@ func TestAccessibility(t *testing.T) {
 	if sum := sha256.Sum256(axe); !strings.Contains(string(table), hex.EncodeToString(sum[:])) {
 		t.Errorf("VENDOR.md does not name the SHA-256 %x of axe.min.js", sum)
 	}
-	s := newServer(t)
-	s.fake.Seed()
-	pages := tour(t, s)
-	for _, look := range []struct {
-		window size
-		dark   bool
-	}{{wide, false}, {phone, true}} {
-		for names := range slices.Chunk(slices.Sorted(maps.Keys(pages)), 10) { // a tab has only so much time
-			p := newTab(t, s, look.window)
-			p.expect("the server responded with a status of 404")
-			p.run(dark(look.dark))
-			p.open("/login")
-			p.faultless("login", string(axe), look.window)
-			p.login()
-			for _, name := range names {
-				p.open(pages[name])
-				p.faultless(name, string(axe), look.window)
-			}
-		}
-	}
+	return string(axe)
 }
 
 // faultless asks axe-core about the page, with all that is folded open: that is a page
