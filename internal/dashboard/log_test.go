@@ -38,11 +38,11 @@ func (s *site) deliveries(q cybervault.DeliveryQuery) []*cybervault.Delivery {
 func TestOverviewOfAFreshInstall(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).login()
-	s.get("/").want(t, 200, "Three steps", hooks+"/new", "curl "+s.url+"/v1/events", "threat.detected").without(t, `class="tiles"`)
+	s.get("/").want(t, 200, "Publish the first event", hooks+"/new", "curl "+s.url+"/v1/events", "threat.detected").without(t, `class="tiles"`)
 	s.fake.Hook("https://example.com/in", "", dashboardtest.OK, "*")
 	s.get("/").want(t, 200, `class="done"`)
 	s.fake.Publish(cybervault.EventThreatDetected, nil)
-	s.get("/").want(t, 200, `class="tiles"`).without(t, "Three steps")
+	s.get("/").want(t, 200, `class="tiles"`).without(t, "Publish the first event")
 }
 
 func TestOverviewCounts(t *testing.T) {
