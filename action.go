@@ -43,6 +43,26 @@ func ActorOf(ctx context.Context) Actor {
 	return Actor{Kind: ActorSystem, Name: "cybervault"}
 }
 
+// Deed is an action that is not done yet.
+type Deed struct {
+	Action, Target string
+	Before, After  any // marshalled as JSON; they hold no secret
+}
+
+type deedKey struct{}
+
+// WithDeed returns a context in which what is stored is stored as part of a deed: the
+// store writes it down in the same transaction.
+func WithDeed(ctx context.Context, deed Deed) context.Context {
+	return context.WithValue(ctx, deedKey{}, deed)
+}
+
+// DeedOf returns the deed that a context was given, if it was.
+func DeedOf(ctx context.Context) (Deed, bool) {
+	d, ok := ctx.Value(deedKey{}).(Deed)
+	return d, ok
+}
+
 // Action is one line of the log of who did what: a change, or a log-in. Lines are
 // chained: each holds the hash of the one before, so that none can be changed,
 // removed or put between without changing all that follow.

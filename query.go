@@ -143,6 +143,8 @@ type APIKey struct {
 	Scopes    []Scope
 	CreatedAt time.Time
 	RevokedAt time.Time // zero while it is valid
+	ExpiresAt time.Time // zero: never
+	UsedAt    time.Time // to within a few minutes; zero: never
 }
 
 // Allows reports whether the key has the scope.

@@ -142,7 +142,11 @@ func (n *incidents) IncidentMembers(ctx context.Context, ws cybervault.Workspace
 
 // UpdateIncident makes a person's change.
 func (n *incidents) UpdateIncident(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.IncidentID, c cybervault.IncidentChange) (*cybervault.Incident, error) {
-	i, err := n.manager.Update(ctx, ws, id, c)
+	was, err := n.store.Incident(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	i, err := n.manager.Update(cybervault.WithDeed(ctx, deedOf(was, &c)), ws, id, c)
 	if err == nil {
 		ctx := context.WithoutCancel(ctx)
 		n.sendOrLeave(ctx, ws)
@@ -151,6 +155,27 @@ func (n *incidents) UpdateIncident(ctx context.Context, ws cybervault.WorkspaceI
 		}
 	}
 	return i, err
+}
+
+// deedOf is a person's change of an incident, for the log of who did what.
+func deedOf(was *cybervault.Incident, c *cybervault.IncidentChange) cybervault.Deed {
+	before, after := map[string]any{}, map[string]any{}
+	note := func(name string, old, new any, changed bool) {
+		if changed {
+			before[name], after[name] = old, new
+		}
+	}
+	note("status", was.Status, c.Status, c.Status != nil)
+	note("disposition", was.Disposition, c.Disposition, c.Disposition != nil)
+	note("severity", was.Severity, c.Severity, c.Severity != nil)
+	note("title", was.Title, c.Title, c.Title != nil)
+	note("assignee", was.Assignee, c.Assignee, c.Assignee != nil)
+	note("note", nil, c.Note, c.Note != nil)
+	deed := cybervault.Deed{Action: "incident.update", Target: was.ID.String(), Before: before, After: after}
+	if c.MergeInto != nil {
+		deed.Action, after["into"] = "incident.merge", *c.MergeInto
+	}
+	return deed
 }
 
 // learn hands what people found to the engine, if that has changed on any node.

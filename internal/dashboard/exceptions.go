@@ -85,7 +85,7 @@ type hiddenView struct {
 func (d *dashboard) exceptionRow(ctx context.Context, e *cybervault.Exception, from string) exceptionRow {
 	row := exceptionRow{
 		May: mayRespond(ctx),
-		ID: e.ID.String(), Rule: newRuleLink(e.Rule), Any: e.Rule == "*", Reason: cut(e.Reason, cybervault.MaxExceptionText),
+		ID:  e.ID.String(), Rule: newRuleLink(e.Rule), Any: e.Rule == "*", Reason: cut(e.Reason, cybervault.MaxExceptionText),
 		Created: d.moment(e.CreatedAt), Until: d.moment(e.Until), Ended: e.Ended(d.Now()), From: from,
 	}
 	for _, field := range slices.Sorted(maps.Keys(e.Where)) {

@@ -46,6 +46,7 @@ func (r *Router) addReplay(ctx context.Context, ws cybervault.WorkspaceID, id cy
 	if w.Held() {
 		replay.Status = cybervault.DeliveryHeld
 	}
+	ctx = cybervault.WithDeed(ctx, cybervault.Deed{Action: "delivery.replay", Target: id.String(), After: map[string]any{"delivery": replay.ID}})
 	return replay, r.cfg.Log.AddDelivery(ctx, event, replay)
 }
 

@@ -37,12 +37,25 @@ func (s *Store) SaveControls(ctx context.Context, ws cybervault.WorkspaceID, c *
 	}
 	var n int64
 	err = s.w.do(ctx, func(tx transaction) (err error) {
+		before := &cybervault.Controls{}
 		if c.Revision == 0 {
 			n, err = execCount(tx, "INSERT INTO detection_controls (workspace_id, revision, doc) VALUES (?, 1, ?) ON CONFLICT DO NOTHING", ws.Key(), string(doc))
+		} else {
+			var was string
+			if err := tx.query("SELECT doc FROM detection_controls WHERE workspace_id = ?", []any{ws.Key()}, func(row []any) { was = asString(row[0]) }); err != nil {
+				return err
+			}
+			if was != "" {
+				if err := json.Unmarshal([]byte(was), before); err != nil {
+					return err
+				}
+			}
+			n, err = execCount(tx, "UPDATE detection_controls SET revision = revision + 1, doc = ? WHERE workspace_id = ? AND revision = ?", string(doc), ws.Key(), c.Revision)
+		}
+		if err != nil || n == 0 {
 			return err
 		}
-		n, err = execCount(tx, "UPDATE detection_controls SET revision = revision + 1, doc = ? WHERE workspace_id = ? AND revision = ?", string(doc), ws.Key(), c.Revision)
-		return err
+		return s.actControls(ctx, tx, ws, before, c)
 	})
 	if err == nil && n == 0 {
 		return cybervault.Errorf(cybervault.CodeConflict, "somebody else has changed the rules or exceptions since: look again, and make the change to what is there now")

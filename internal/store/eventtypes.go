@@ -42,20 +42,43 @@ func (s *Store) SaveEventType(ctx context.Context, t *cybervault.OwnEventType) e
 		}
 	}
 	return s.w.do(ctx, func(tx transaction) error {
-		return exec(tx, `INSERT INTO event_types (workspace_id, name, severity, description, schema_json, example) VALUES (?, ?, ?, ?, ?, ?)
+		before, err := eventTypeFields(tx, t.Workspace, t.Name)
+		if err != nil {
+			return err
+		}
+		if err := exec(tx, `INSERT INTO event_types (workspace_id, name, severity, description, schema_json, example) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (workspace_id, name) DO UPDATE SET severity = excluded.severity, description = excluded.description,
 schema_json = excluded.schema_json, example = excluded.example`,
-			t.Workspace.Key(), t.Name, string(t.Severity), t.Description, string(t.Schema), string(t.Example))
+			t.Workspace.Key(), t.Name, string(t.Severity), t.Description, string(t.Schema), string(t.Example)); err != nil {
+			return err
+		}
+		was, is := differing(before, fields{"severity": string(t.Severity), "description": t.Description, "schema": string(t.Schema), "example": string(t.Example)})
+		return s.act(ctx, tx, t.Workspace, "event_type.save", t.Name, was.orNothing(), is.orNothing())
 	})
+}
+
+// eventTypeFields is an event type as the log of who did what shows it; nil where there
+// is none.
+func eventTypeFields(tx transaction, ws cybervault.WorkspaceID, name string) (found fields, err error) {
+	err = tx.query("SELECT severity, description, schema_json, example FROM event_types WHERE workspace_id = ? AND name = ?", []any{ws.Key(), name}, func(row []any) {
+		found = fields{"severity": asString(row[0]), "description": asString(row[1]), "schema": asString(row[2]), "example": asString(row[3])}
+	})
+	return found, err
 }
 
 // DeleteEventType removes an event type of a workspace. CodeNotFound when there
 // is none of that name.
 func (s *Store) DeleteEventType(ctx context.Context, ws cybervault.WorkspaceID, name string) error {
 	var n int64
-	err := s.w.do(ctx, func(tx transaction) (err error) {
-		n, err = execCount(tx, "DELETE FROM event_types WHERE workspace_id = ? AND name = ?", ws.Key(), name)
-		return err
+	err := s.w.do(ctx, func(tx transaction) error {
+		before, err := eventTypeFields(tx, ws, name)
+		if err != nil {
+			return err
+		}
+		if n, err = execCount(tx, "DELETE FROM event_types WHERE workspace_id = ? AND name = ?", ws.Key(), name); err != nil || n == 0 {
+			return err
+		}
+		return s.act(ctx, tx, ws, "event_type.delete", name, before.orNothing(), nil)
 	})
 	if err == nil && n == 0 {
 		return notFound("event type", name)

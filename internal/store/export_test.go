@@ -38,6 +38,19 @@ func OpenBeforePartitions(ctx context.Context, cfg Config) (*Store, error) {
 	if _, err := s.db.ExecContext(ctx, "ALTER TABLE webhooks ADD COLUMN revision BIGINT NOT NULL DEFAULT 0"); err != nil {
 		return nil, err
 	}
+	// Nor had it a log of who did what, which the code of today writes: that one is kept
+	// where the migrations do not look.
+	for _, statement := range []string{
+		"CREATE SCHEMA later",
+		"CREATE TABLE later.action_head AS SELECT 1::bigint AS one, 0::bigint AS number, ''::bytea AS hash",
+		`CREATE TABLE later.actions (number BIGINT, workspace_id BIGINT, at BIGINT, actor_kind TEXT, actor_id TEXT, actor_name TEXT, address TEXT, action TEXT, target TEXT,
+before_json TEXT, after_json TEXT, previous BYTEA, hash BYTEA)`,
+	} {
+		if _, err := s.db.ExecContext(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	conn.RuntimeParams["search_path"] = "public, later"
 	if s.place, err = bareNumber(ctx, conn); err != nil {
 		return nil, err
 	}

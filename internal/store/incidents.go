@@ -252,7 +252,10 @@ func (s *Store) ChangeIncidents(ctx context.Context, ws cybervault.WorkspaceID, 
 		if err != nil {
 			return err
 		}
-		return writeIncidentEvents(tx, ws, &changes)
+		if err := writeIncidentEvents(tx, ws, &changes); err != nil {
+			return err
+		}
+		return s.actDeed(ctx, tx, ws)
 	})
 }
 

@@ -21,10 +21,17 @@ func (s *Store) CreateAPIKey(ctx context.Context, k *cybervault.APIKey) error {
 	}
 	var stored int64
 	err := s.w.do(ctx, func(tx transaction) (err error) {
-		stored, err = execCount(tx, `INSERT INTO api_keys (id, id_rest, workspace_id, name, hint, hash, scopes, created_at, revoked_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			k.ID.Key(), k.ID.Rest(), k.Workspace.Key(), k.Name, k.Hint, k.Hash[:], strings.Join(words, " "), micros(k.CreatedAt), micros(k.RevokedAt))
-		return err
+		stored, err = execCount(tx, `INSERT INTO api_keys (id, id_rest, workspace_id, name, hint, hash, scopes, created_at, revoked_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			k.ID.Key(), k.ID.Rest(), k.Workspace.Key(), k.Name, k.Hint, k.Hash[:], strings.Join(words, " "), micros(k.CreatedAt), micros(k.RevokedAt), micros(k.ExpiresAt))
+		if err != nil || stored == 0 {
+			return err
+		}
+		after := fields{"name": k.Name, "hint": k.Hint, "scopes": words}
+		if !k.ExpiresAt.IsZero() {
+			after["expires_at"] = k.ExpiresAt.UTC()
+		}
+		return s.act(ctx, tx, k.Workspace, "key.create", k.ID.String(), nil, after)
 	})
 	if err == nil && stored == 0 {
 		return cybervault.Errorf(cybervault.CodeConflict, "an API key of this value exists already")
@@ -39,7 +46,10 @@ func (s *Store) RevokeAPIKey(ctx context.Context, ws cybervault.WorkspaceID, id 
 	err := s.w.do(ctx, func(tx transaction) (err error) {
 		n, err = execCount(tx, `UPDATE api_keys SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END
 WHERE id = ? AND id_rest = ? AND workspace_id = ?`, micros(at), id.Key(), id.Rest(), ws.Key())
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		return s.act(ctx, tx, ws, "key.revoke", id.String(), nil, nil)
 	})
 	if err == nil && n == 0 {
 		return notFound("API key", id.String())
@@ -47,15 +57,15 @@ WHERE id = ? AND id_rest = ? AND workspace_id = ?`, micros(at), id.Key(), id.Res
 	return err
 }
 
-const selectKeys = `SELECT k.id, k.id_rest, k.workspace_id, p.id_rest, k.name, k.hint, k.hash, k.scopes, k.created_at, k.revoked_at
+const selectKeys = `SELECT k.id, k.id_rest, k.workspace_id, p.id_rest, k.name, k.hint, k.hash, k.scopes, k.created_at, k.revoked_at, k.expires_at, k.used_at
 FROM api_keys k JOIN workspaces p ON p.id = k.workspace_id WHERE `
 
 func scanKey(scan func(...any) error) (*cybervault.APIKey, error) {
-	var key, rest, wsKey, wsRest, created, revoked int64
+	var key, rest, wsKey, wsRest, created, revoked, expires, used int64
 	var hash []byte
 	var scopes string
 	k := &cybervault.APIKey{}
-	if err := scan(&key, &rest, &wsKey, &wsRest, &k.Name, &k.Hint, &hash, &scopes, &created, &revoked); err != nil {
+	if err := scan(&key, &rest, &wsKey, &wsRest, &k.Name, &k.Hint, &hash, &scopes, &created, &revoked, &expires, &used); err != nil {
 		return nil, err
 	}
 	k.ID = cybervault.MakeID[cybervault.APIKeyID](key, rest)
@@ -64,7 +74,7 @@ func scanKey(scan func(...any) error) (*cybervault.APIKey, error) {
 	for scope := range strings.FieldsSeq(scopes) {
 		k.Scopes = append(k.Scopes, cybervault.Scope(scope))
 	}
-	k.CreatedAt, k.RevokedAt = fromMicros(created), fromMicros(revoked)
+	k.CreatedAt, k.RevokedAt, k.ExpiresAt, k.UsedAt = fromMicros(created), fromMicros(revoked), fromMicros(expires), fromMicros(used)
 	return k, nil
 }
 
@@ -93,4 +103,12 @@ func (s *Store) APIKeyByHash(ctx context.Context, hash [32]byte) (*cybervault.AP
 		return nil, cybervault.Errorf(cybervault.CodeNotFound, "there is no such API key")
 	}
 	return k, readError(err)
+}
+
+// UseAPIKey notes that a key was used. It is called seldom: who looks wants to know
+// the day.
+func (s *Store) UseAPIKey(ctx context.Context, id cybervault.APIKeyID, at time.Time) error {
+	return s.w.do(ctx, func(tx transaction) error {
+		return exec(tx, "UPDATE api_keys SET used_at = ? WHERE id = ? AND id_rest = ? AND used_at < ?", micros(at), id.Key(), id.Rest(), micros(at))
+	})
 }

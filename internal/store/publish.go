@@ -307,6 +307,9 @@ func (s *Store) AddDelivery(ctx context.Context, event *cybervault.Event, d *cyb
 		if err := s.lockEvent(tx, event); err != nil {
 			return err
 		}
-		return s.insertDeliveries(tx, []newborn{{event: event, delivery: d, later: true}})
+		if err := s.insertDeliveries(tx, []newborn{{event: event, delivery: d, later: true}}); err != nil {
+			return err
+		}
+		return s.actDeed(ctx, tx, event.Workspace)
 	})
 }

@@ -150,6 +150,9 @@ WHERE id = ? AND id_rest = ? AND workspace_id = ? AND status < 2`, reason, micro
 			if s.Shared() { // it may stand in another node's window
 				err = tx.query("SELECT pg_notify(?, ?)", []any{endedChannel, id.String()}, func([]any) {})
 			}
+			if err == nil {
+				err = s.act(ctx, tx, ws, "delivery.cancel", id.String(), nil, nil)
+			}
 		}
 		if err != nil || cancelled == 1 {
 			return err

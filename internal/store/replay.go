@@ -46,9 +46,12 @@ func (s *Store) SaveReplay(ctx context.Context, r *cybervault.Replay) error {
 		return fmt.Errorf("write the criteria of a replay: %w", err)
 	}
 	return s.w.do(ctx, func(tx transaction) error {
-		return exec(tx, "INSERT INTO replays ("+replayColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		if err := exec(tx, "INSERT INTO replays ("+replayColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			r.ID.Key(), r.ID.Rest(), r.Workspace.Key(), r.Webhook.Key(), r.Webhook.Rest(), string(criteria), int64(r.Rate), r.Matched, r.Created, r.Skipped,
-			r.Position, string(r.Status), micros(r.DueAt), micros(r.FinishedAt))
+			r.Position, string(r.Status), micros(r.DueAt), micros(r.FinishedAt)); err != nil {
+			return err
+		}
+		return s.act(ctx, tx, r.Workspace, "webhook.replay", r.Webhook.String(), nil, fields{"replay": r.ID, "criteria": r.Criteria, "matched": r.Matched})
 	})
 }
 
@@ -111,7 +114,10 @@ func (s *Store) EndReplay(ctx context.Context, ws cybervault.WorkspaceID, id cyb
 		if err == nil && n == 0 {
 			return cybervault.Errorf(cybervault.CodeConflict, "the replay has ended already")
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.act(ctx, tx, ws, "replay.cancel", id.String(), nil, nil)
 	})
 	if cybervault.ErrorCode(err) == cybervault.CodeConflict {
 		if _, found := s.Replay(ctx, ws, id); found != nil {

@@ -3,11 +3,13 @@ package store
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/cybervault/cybervault"
 )
@@ -25,7 +27,10 @@ func KeyFingerprint(key []byte) string {
 // sealer encrypts what must not be readable in a copy of the database, with
 // AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce. The id of the row
 // is authenticated with it, so that a sealed value cannot be moved to another.
-type sealer struct{ aead cipher.AEAD }
+type sealer struct {
+	aead cipher.AEAD
+	key  []byte
+}
 
 func newSealer(key []byte) (*sealer, error) {
 	if len(key) != KeySize {
@@ -39,7 +44,16 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use the sealing key: %w", err)
 	}
-	return &sealer{aead: aead}, nil
+	return &sealer{aead: aead, key: slices.Clone(key)}, nil
+}
+
+// mark is what a value can be recognised by, and not guessed from, without the key:
+// HMAC-SHA256 under a key that follows from it.
+func (s *sealer) mark(value []byte) []byte {
+	inner := sha256.Sum256(append([]byte("cybervault mark\x00"), s.key...))
+	h := hmac.New(sha256.New, inner[:])
+	h.Write(value)
+	return h.Sum(nil)
 }
 
 // sealFormat starts every sealed value, so that the format can change.

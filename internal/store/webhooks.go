@@ -69,6 +69,10 @@ func (s *Store) SaveWebhook(ctx context.Context, w *cybervault.Webhook) error {
 			schedule = noRetries
 		}
 	}
+	before, err := s.webhookBefore(ctx, w)
+	if err != nil {
+		return err
+	}
 	var saved int64
 	err = s.w.do(ctx, func(tx transaction) (err error) {
 		saved, err = execCount(tx, `INSERT INTO webhooks (id, id_rest, workspace_id, url, events, description, status, disabled_reason, accept, retry_schedule,
@@ -85,6 +89,9 @@ WHERE webhooks.revision = excluded.revision - 1 AND webhooks.id_rest = excluded.
 		if err == nil && saved > 0 && !w.DeletedAt.IsZero() {
 			err = exec(tx, forgetPace, w.ID.Key())
 		}
+		if err == nil && saved > 0 {
+			err = s.actWebhook(ctx, tx, before, w)
+		}
 		return err
 	})
 	switch {
@@ -97,6 +104,19 @@ WHERE webhooks.revision = excluded.revision - 1 AND webhooks.id_rest = excluded.
 	}
 	w.Revision++
 	return nil
+}
+
+// webhookBefore is what a change of a webhook was made from; nil for a new one. It is
+// that one if the change is made at all, by the condition on the revision.
+func (s *Store) webhookBefore(ctx context.Context, w *cybervault.Webhook) (*cybervault.Webhook, error) {
+	if w.Revision == 0 {
+		return nil, nil
+	}
+	found, err := s.selectWebhooks(ctx, "w.id = ? AND w.id_rest = ? AND w.workspace_id = ?", w.ID.Key(), w.ID.Rest(), w.Workspace.Key())
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
 }
 
 // Webhooks returns every webhook that is not deleted, of all workspaces, oldest
