@@ -20,6 +20,7 @@ type EventQuery struct {
 	Since     time.Time
 	Until     time.Time
 	Text      string  // found, case-insensitively, anywhere in the stored envelope
+	Search    Search  // all its terms hold
 	Unmatched bool    // only those that no webhook had chosen, filters aside
 	Before    EventID // only older ones: the last id of the page before
 	Limit     int     // 1 to MaxPageSize
@@ -40,10 +41,13 @@ type DeliveryQuery struct {
 	Limit     int
 }
 
-// Page is one page of a list. More says that older rows follow the last one.
+// Page is one page of a list. More says that older rows may follow the last one.
 type Page[T any] struct {
 	Rows []T
 	More bool
+	// Resume is the id of the row before which to go on, where that is not the last
+	// of Rows: the search looked at as many as it may at once, and found too few or none.
+	Resume UUID
 }
 
 // Overview is what happened in one workspace since a moment.

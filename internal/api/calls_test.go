@@ -198,8 +198,14 @@ func TestFilters(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	since, until := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	f.get(request{call: "GET /v1/events?event=threat.*&since=2026-01-01T00:00:00Z&until=2026-02-01T01:00:00%2B01:00&q=10.0.0.1&limit=200"}, 200)
-	want := cybervault.EventQuery{Workspace: ws, Type: "threat.*", Since: since, Until: until, Text: "10.0.0.1", Limit: 200}
+	f.get(request{call: "GET /v1/events?event=threat.*&since=2026-01-01T00:00:00Z&until=2026-02-01T01:00:00%2B01:00&q=10.0.0.1+-data.user:root&limit=200"}, 200)
+	want := cybervault.EventQuery{Workspace: ws, Type: "threat.*", Since: since, Until: until, Limit: 200, Search: cybervault.Search{
+		Terms:      []cybervault.SearchTerm{{Value: "10.0.0.1"}, {Field: "data.user", Not: true, Value: "root"}},
+		Severities: map[string]cybervault.Severity{},
+	}}
+	for _, t := range f.List(ws) {
+		want.Search.Severities[t.Name] = t.Severity
+	}
 	f.events.Until = f.events.Until.UTC()
 	if diff := cmp.Diff(want, f.events); diff != "" {
 		t.Error(diff)
@@ -231,6 +237,22 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	f.get(request{call: "GET /v1/events?unmatched=perhaps"}, 422)
+}
+
+// A page of a long search that found nothing leads on from where it stopped.
+func TestCursorOfASearch(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.resume = webhook1.UUID
+	const call = "GET /v1/events?q=data.user:root"
+	page := f.get(request{call: call}, 200)
+	if rows := page["data"].([]any); len(rows) != 0 {
+		t.Errorf("%d rows", len(rows))
+	}
+	f.get(request{call: call + "&cursor=" + page["next_cursor"].(string)}, 200)
+	if f.events.Before.UUID != webhook1.UUID {
+		t.Errorf("goes on before %s", f.events.Before)
+	}
 }
 
 func TestCursor(t *testing.T) {

@@ -62,6 +62,7 @@ type fakes struct {
 	savedType      cybervault.EventType
 	deletedType    string
 	events         cybervault.EventQuery
+	resume         cybervault.UUID // where an empty page of a search leads
 	delivs         cybervault.DeliveryQuery
 	more           bool
 	webhooks       []*cybervault.Webhook
@@ -195,7 +196,11 @@ func (f *fakes) TestWebhook(ctx context.Context, w cybervault.WorkspaceID, id cy
 
 func (f *fakes) Events(_ context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error) {
 	f.events = q
-	return cybervault.Page[*cybervault.Event]{Rows: []*cybervault.Event{sampleEvent()}, More: f.more}, f.check(q.Workspace)
+	page := cybervault.Page[*cybervault.Event]{Rows: []*cybervault.Event{sampleEvent()}, More: f.more}
+	if f.resume != (cybervault.UUID{}) {
+		page = cybervault.Page[*cybervault.Event]{Rows: []*cybervault.Event{}, More: true, Resume: f.resume}
+	}
+	return page, f.check(q.Workspace)
 }
 
 func (f *fakes) Event(_ context.Context, w cybervault.WorkspaceID, id cybervault.EventID) (*cybervault.Event, error) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -83,6 +84,12 @@ func textParam() param {
 		schema{"type": "string", "maxLength": MaxQueryTextBytes}}
 }
 
+func searchParam() param {
+	return param{"q", "A search: words that stand anywhere in the envelope, upper and lower case alike, and filters such as event:threat.*, severity:>=high, " +
+		"data.source_ip:203.0.113.42 and -data.user:root, joined by spaces. All of them must hold.",
+		schema{"type": "string", "maxLength": cybervault.MaxSearchLength}}
+}
+
 func pageParams() []param { return []param{limitParam(), cursorParam()} }
 
 // filters reads query parameters and gathers what is wrong with them.
@@ -137,6 +144,29 @@ func (f *filters) search() string {
 		f.refusef("q", "is not valid UTF-8 text")
 	}
 	return q
+}
+
+// events reads q as a search of events.
+func (f *filters) events(types []cybervault.EventType) (search cybervault.Search) {
+	q, ok := f.text("q")
+	if !ok {
+		return search
+	}
+	search, err := cybervault.ParseSearch(q)
+	switch known, is := errors.AsType[*cybervault.Error](err); {
+	case is && known.Field != "q": // the term that is wrong
+		f.refusef("q", "%s", known.Error())
+	case err != nil:
+		f.wrong = f.wrong.with("q", err)
+	case len(search.Terms) == 0:
+		f.refusef("q", "is nothing but spaces: give a word, or leave it out")
+	case search.Filters():
+		search.Severities = make(map[string]cybervault.Severity, len(types))
+		for i := range types {
+			search.Severities[types[i].Name] = types[i].Severity
+		}
+	}
+	return search
 }
 
 // eventChoice checks a name, "threat.*" or "*".

@@ -246,7 +246,7 @@ func (c *client) list(ctx context.Context, path string, query url.Values, limit 
 			}
 		}
 		limit -= len(page.Data)
-		if page.NextCursor == nil || len(page.Data) == 0 {
+		if page.NextCursor == nil { // a page of a long search may be empty, and lead on
 			return nil
 		}
 		query.Set("cursor", *page.NextCursor)

@@ -17,17 +17,25 @@ func newEvents(env *Env) *cobra.Command {
 	cmd := eventsList(env, "events")
 	cmd.Short, cmd.GroupID = "List, read and publish events", groupAPI
 	f := addClientFlags(cmd)
-	filters := addListFlags(env, cmd, "event", "since", "until", "q", "unmatched")
+	filters := addEventFilters(env, cmd, "unmatched")
 	cmd.RunE = listEvents(env, f, filters)
 
 	list := eventsList(env, "list")
-	list.RunE = listEvents(env, f, addListFlags(env, list, "event", "since", "until", "q"))
+	list.RunE = listEvents(env, f, addEventFilters(env, list))
 	cmd.AddCommand(list, eventsGet(env, f), eventsTypes(env, f), eventsPublish(env, f), eventsTail(env, f))
 	return cmd
 }
 
+// addEventFilters is addListFlags with the words that events have.
+func addEventFilters(env *Env, cmd *cobra.Command, more ...string) *listFlags {
+	f := addListFlags(env, cmd, append([]string{"event", "since", "until", "q"}, more...)...)
+	cmd.Flags().Lookup("q").Usage = "a search: words, and filters such as event:threat.* severity:>=high data.source_ip:203.0.113.42 -data.user:root"
+	return f
+}
+
 func eventsList(_ *Env, use string) *cobra.Command {
-	return &cobra.Command{Use: use, Short: "List events, newest first", Args: cobra.NoArgs}
+	return &cobra.Command{Use: use, Short: "List events, newest first", Args: cobra.NoArgs,
+		Example: "  cybervault events --q 'severity:>=high data.source_ip:203.0.113.*' --since 24h"}
 }
 
 type runner = func(*cobra.Command, []string) error

@@ -19,6 +19,7 @@ type eventView struct {
 	OwnKey         bool // CyberVault made the key itself
 	Test           bool
 	Payload        payloadView
+	Fields         []fieldLink
 	Deliveries     []deliveryRow
 	More           string // address of the rest of the deliveries
 	Live           liveView
@@ -47,7 +48,7 @@ func (d *dashboard) showEvent(w http.ResponseWriter, r *http.Request) error {
 		ID:   id.String(), Type: cut(e.Type, shownInList), Severity: severityBadge(severity), Summary: summary,
 		When: d.moment(e.Timestamp), Stored: d.moment(e.ID.Time()),
 		IdempotencyKey: cut(e.IdempotencyKey, cybervault.MaxIdempotencyKeyBytes), OwnKey: !e.PublisherKey, Test: e.Test,
-		Payload: newPayload(e), Live: liveView{URL: "/events/" + id.String(), Every: 1000},
+		Payload: newPayload(e), Fields: fieldLinks(e.Body), Live: liveView{URL: "/events/" + id.String(), Every: 1000},
 	}
 	if v.Deliveries, err = d.deliveryRows(ctx, found.Rows); err != nil {
 		return err

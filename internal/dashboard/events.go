@@ -19,6 +19,7 @@ type eventList struct {
 	Rows    []eventRow
 	Older   string
 	First   string
+	Partial bool // a long search: older events have not been looked at
 	Any     bool
 	Problem string
 	Live    liveView
@@ -50,7 +51,11 @@ func (d *dashboard) eventRows(list []*cybervault.Event, known severities) []even
 
 // eventQuery reads the filter; the error is for the person who typed it.
 func (d *dashboard) eventQuery(ctx context.Context, f logFilter) (q cybervault.EventQuery, err error) {
-	q = cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: f.Event, Text: f.Text, Limit: cybervault.DefaultPageSize}
+	q = cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: f.Event, Limit: cybervault.DefaultPageSize}
+	if q.Search, err = cybervault.ParseSearch(f.Text); err != nil {
+		return q, err
+	}
+	q.Search.Severities = d.severities(ctx)
 	if q.Before, err = optionalID[cybervault.EventID]("before", f.Before); err != nil {
 		return q, err
 	}
@@ -78,8 +83,8 @@ func (d *dashboard) listEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	rows := d.eventRows(found.Rows, d.severities(r.Context()))
 	v.List = eventList{Rows: rows, Any: f.any(), Problem: v.Filter.Problem}
-	if found.More && len(rows) > 0 {
-		v.List.Older = f.with(func(f *logFilter) { f.Before = rows[len(rows)-1].ID }).url("/events")
+	if found.More {
+		v.List.Older, v.List.Partial = f.with(func(f *logFilter) { f.Before = olderThan(found) }).url("/events"), !found.Resume.IsZero()
 	}
 	if f.Before != "" {
 		v.List.First = f.with(func(f *logFilter) { f.Before = "" }).url("/events")
@@ -94,4 +99,15 @@ func (d *dashboard) listEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Types = typeChoices(d.Catalogue.List(workspaceOf(r.Context())), f.Event)
 	return d.render(w, status, "events", v)
+}
+
+// olderThan is the id before which the next page goes on.
+func olderThan(p cybervault.Page[*cybervault.Event]) string {
+	if !p.Resume.IsZero() {
+		return cybervault.EventID{UUID: p.Resume}.String()
+	}
+	if len(p.Rows) == 0 {
+		return ""
+	}
+	return p.Rows[len(p.Rows)-1].ID.String()
 }

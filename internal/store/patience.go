@@ -18,8 +18,13 @@ func list[T any](ctx context.Context, s *Store, query string, args []any, limit 
 	defer cancel()
 	page, err := listRows(bounded, s, query, args, limit, scan)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		return page, &cybervault.Error{Code: cybervault.CodeUnavailable, Err: err,
-			Message: "the search took longer than " + cybervault.FormatDuration(s.patience) + ": narrow it by time, webhook, event or status"}
+		return page, s.impatient(err)
 	}
 	return page, err
+}
+
+// impatient says that readPatience is over.
+func (s *Store) impatient(err error) error {
+	return &cybervault.Error{Code: cybervault.CodeUnavailable, Err: err,
+		Message: "the search took longer than " + cybervault.FormatDuration(s.patience) + ": narrow it by time, webhook, event or status"}
 }

@@ -70,6 +70,16 @@ func scanEvent(ws cybervault.WorkspaceID, scan func(...any) error) (*cybervault.
 // Events lists events, newest first. Since and Until bound when they were
 // stored.
 func (s *Store) Events(ctx context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error) {
+	if q.Search.Filters() {
+		return s.searchEvents(ctx, q)
+	}
+	query, args := s.selectEvents(&q)
+	return list(ctx, s, query, args, q.Limit, func(scan func(...any) error) (*cybervault.Event, error) { return scanEvent(q.Workspace, scan) })
+}
+
+// selectEvents is the list of events without its limit, the filters of a search
+// as far as SQL can tell.
+func (s *Store) selectEvents(q *cybervault.EventQuery) (query string, args []any) {
 	var c condition
 	c.add("e.workspace_id = ?", q.Workspace.Key())
 	c.addType("e.type", q.Type)
@@ -81,9 +91,9 @@ func (s *Store) Events(ctx context.Context, q cybervault.EventQuery) (cybervault
 		c.add("e.deliveries = 0")
 	}
 	c.addText(s.dialect, q.Text)
+	c.addSearch(s.dialect, &q.Search)
 	from, order := s.spansOf(&c, "e.id", q.Type, pageTop(q.Until, q.Before.Key()))
-	return list(ctx, s, "SELECT "+eventColumns+" FROM "+from+"events e WHERE "+c.String()+" ORDER BY "+order+"e.id DESC LIMIT ?", c.args, q.Limit,
-		func(scan func(...any) error) (*cybervault.Event, error) { return scanEvent(q.Workspace, scan) })
+	return "SELECT " + eventColumns + " FROM " + from + "events e WHERE " + c.String() + " ORDER BY " + order + "e.id DESC LIMIT ?", c.args
 }
 
 // Event returns one event, or CodeNotFound.

@@ -42,6 +42,7 @@ type Fake struct {
 	watchers   map[chan struct{}]bool
 	fail       error
 	capped     bool
+	pause      cybervault.EventID // where a long search pauses
 }
 
 // Answer says how the receiver behind a webhook behaves: what it answers to

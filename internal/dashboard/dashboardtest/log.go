@@ -11,13 +11,24 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
+// PauseSearch makes the first page of events end at one.
+func (f *Fake) PauseSearch(at cybervault.EventID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pause = at
+}
+
 // Events implements dashboard.Log, as do the methods after it.
 func (f *Fake) Events(_ context.Context, q cybervault.EventQuery) (cybervault.Page[*cybervault.Event], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var page cybervault.Page[*cybervault.Event]
 	for _, e := range f.events {
-		if !within(e.ID.Time(), q.Since, q.Until) || q.Unmatched || q.Type != "" && !cybervault.MatchesEventType(q.Type, e.Type) || !contains(e.Body, q.Text) ||
+		if e.ID == f.pause && q.Before.IsZero() {
+			page.More, page.Resume = true, e.ID.UUID
+			break
+		}
+		if !within(e.ID.Time(), q.Since, q.Until) || q.Unmatched || q.Type != "" && !cybervault.MatchesEventType(q.Type, e.Type) || !contains(e.Body, q.Text) || !fits(&q.Search, e) ||
 			!q.Before.IsZero() && e.ID.Key() >= q.Before.Key() {
 			continue
 		}
@@ -71,6 +82,10 @@ func (f *Fake) body(id cybervault.EventID) []byte {
 
 func within(t, since, until time.Time) bool {
 	return (since.IsZero() || !t.Before(since)) && (until.IsZero() || t.Before(until))
+}
+
+func fits(s *cybervault.Search, e *cybervault.Event) bool {
+	return s.Match(e) && !slices.ContainsFunc(s.Words(), func(word string) bool { return !contains(e.Body, word) })
 }
 
 func contains(body []byte, text string) bool {
