@@ -1,6 +1,7 @@
 package cybervault_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/cybervault/cybervault"
@@ -18,16 +19,13 @@ func TestRolesMay(t *testing.T) {
 		"root":                 "",
 	}
 	for role, permissions := range want {
-		got := ""
+		var may []string
 		for _, p := range cybervault.Permissions() {
 			if role.May(p) {
-				got += " " + string(p)
+				may = append(may, string(p))
 			}
 		}
-		if got != "" {
-			got = got[1:]
-		}
-		if got != permissions {
+		if got := strings.Join(may, " "); got != permissions {
 			t.Errorf("%q may %q, want %q", role, got, permissions)
 		}
 	}

@@ -256,7 +256,9 @@ func (s *Search) Match(e *Event) bool {
 
 // dataOf decodes the data of a stored envelope; nil where it cannot be read.
 func dataOf(body []byte) any {
-	var envelope struct{ Data json.RawMessage }
+	var envelope struct {
+		Data json.RawMessage `json:"data"`
+	}
 	if json.Unmarshal(body, &envelope) != nil {
 		return nil
 	}

@@ -51,7 +51,7 @@ func (a *Access) Login(ctx context.Context, from cybervault.Caller, email, passw
 	if err != nil {
 		return "", false, err
 	}
-	cookie, _, err = a.begin(ctx, u, all[0].Workspace, all[0].Role, from, "password", second)
+	cookie, err = a.begin(ctx, u, all[0].Workspace, all[0].Role, from, "password", second)
 	return cookie, second, err
 }
 
@@ -114,21 +114,20 @@ func (a *Access) start(ctx context.Context, u *cybervault.User, ws cybervault.Wo
 	}
 	for _, m := range all {
 		if m.Workspace == ws {
-			cookie, _, err := a.begin(ctx, u, ws, m.Role, from, method, second)
-			return cookie, err
+			return a.begin(ctx, u, ws, m.Role, from, method, second)
 		}
 	}
 	return "", errRefused()
 }
 
 // begin stores a new session and returns its cookie.
-func (a *Access) begin(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, role cybervault.Role, from cybervault.Caller, method string, due bool) (string, *cybervault.Session, error) {
+func (a *Access) begin(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, role cybervault.Role, from cybervault.Caller, method string, due bool) (string, error) {
 	cookie, now := randomToken(), a.now().UTC().Truncate(time.Microsecond)
 	s := &cybervault.Session{
 		ID: cybervault.NewID[cybervault.SessionID](a.ids), Hash: sha256.Sum256([]byte(cookie)), User: u.ID, Email: u.Email, Name: u.Name, Workspace: ws, Role: role,
 		Method: method, Due: due, Address: cutText(from.Address, 64), Agent: cutText(from.Agent, 300), CreatedAt: now, UsedAt: now,
 	}
-	return cookie, s, a.people.CreateSession(ctx, s, now.Add(-SessionLife))
+	return cookie, a.people.CreateSession(ctx, s, now.Add(-SessionLife))
 }
 
 // cutText returns the beginning of what a stranger has sent, fit to be stored.

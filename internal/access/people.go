@@ -15,43 +15,69 @@ import (
 // People keeps users and what they have. Its errors are *cybervault.Error; each change
 // is all or nothing and writes its line in the log of who did what.
 type People interface {
+	Users
+	Memberships
+	Invitations
+	Sessions
+	SessionEnds
+	Passkeys
+
+	Act(ctx context.Context, ws cybervault.WorkspaceID, action, target string, after any) error
+}
+
+// Users is the part of People about accounts.
+type Users interface {
 	HasOwner(ctx context.Context) (bool, error)
 	CreateOwner(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID) error
 	User(ctx context.Context, id cybervault.UserID) (*cybervault.User, error)
 	UserByEmail(ctx context.Context, email string) (*cybervault.User, error)
 	UserBySubject(ctx context.Context, subject string) (*cybervault.User, error)
 	SaveUser(ctx context.Context, ws cybervault.WorkspaceID, u *cybervault.User, action string) error
-	Enrol(ctx context.Context, u *cybervault.User, isNew bool, ws cybervault.WorkspaceID, role cybervault.Role) error
 	TakeStep(ctx context.Context, user cybervault.UserID, step int64) (bool, error)
 	TakeRecovery(ctx context.Context, ws cybervault.WorkspaceID, user cybervault.UserID, hash string) (bool, error)
+}
 
+// Memberships is the part about who may do what where.
+type Memberships interface {
+	Enrol(ctx context.Context, u *cybervault.User, isNew bool, ws cybervault.WorkspaceID, role cybervault.Role) error
 	Memberships(ctx context.Context, user cybervault.UserID) ([]cybervault.Membership, error)
 	Members(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Member, error)
 	SetRole(ctx context.Context, ws cybervault.WorkspaceID, user cybervault.UserID, role cybervault.Role) error
 	CreateWorkspace(ctx context.Context, id cybervault.WorkspaceID, name string, owner cybervault.UserID) error
+}
 
+// Invitations is the part about who is to come.
+type Invitations interface {
 	CreateInvitation(ctx context.Context, v *cybervault.Invitation) error
 	Invitations(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Invitation, error)
 	InvitationByHash(ctx context.Context, hash [32]byte) (*cybervault.Invitation, error)
 	DeleteInvitation(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.InvitationID) error
 	AcceptInvitation(ctx context.Context, v *cybervault.Invitation, u *cybervault.User, isNew bool, at time.Time) error
+}
 
+// Sessions is the part about who is logged in.
+type Sessions interface {
 	CreateSession(ctx context.Context, n *cybervault.Session, oldest time.Time) error
 	SessionByHash(ctx context.Context, hash [32]byte) (*cybervault.Session, error)
 	UserSessions(ctx context.Context, user cybervault.UserID, usedSince, begunSince time.Time) ([]*cybervault.Session, error)
 	UseSession(ctx context.Context, hash [32]byte, at time.Time) error
 	PromoteSession(ctx context.Context, old [32]byte, n *cybervault.Session) error
 	MoveSession(ctx context.Context, hash [32]byte, ws cybervault.WorkspaceID) error
+}
+
+// SessionEnds is the part about who is not any more.
+type SessionEnds interface {
 	EndSession(ctx context.Context, user cybervault.UserID, id cybervault.SessionID) error
 	EndSessions(ctx context.Context, ws cybervault.WorkspaceID, user cybervault.UserID, but [32]byte) error
 	RemoveSessions(ctx context.Context, since, dueSince time.Time) error
+}
 
+// Passkeys is the part about passkeys.
+type Passkeys interface {
 	Passkeys(ctx context.Context, user cybervault.UserID) ([]*cybervault.Passkey, error)
 	AddPasskey(ctx context.Context, ws cybervault.WorkspaceID, email string, k *cybervault.Passkey) error
 	UsePasskey(ctx context.Context, k *cybervault.Passkey) error
 	DeletePasskey(ctx context.Context, ws cybervault.WorkspaceID, user cybervault.UserID, id cybervault.PasskeyID) error
-
-	Act(ctx context.Context, ws cybervault.WorkspaceID, action, target string, after any) error
 }
 
 // Limits on what people call themselves and each other.
@@ -92,8 +118,7 @@ func (a *Access) CreateOwner(ctx context.Context, operator *cybervault.Session, 
 	if !a.dashboard.recovery {
 		a.endOperators()
 	}
-	cookie, _, err = a.begin(ctx, u, operator.Workspace, cybervault.RoleOwner, from, "password", false)
-	return cookie, err
+	return a.begin(ctx, u, operator.Workspace, cybervault.RoleOwner, from, "password", false)
 }
 
 func (a *Access) newUser(ctx context.Context, email, name, password string) (*cybervault.User, error) {

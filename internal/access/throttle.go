@@ -52,9 +52,9 @@ func (t *throttle) take(now time.Time, keys map[string]allowance) error {
 		if !ok {
 			b = bucket{left: a.burst, refilled: now}
 		}
-		if gained := now.Sub(b.refilled) / a.interval; gained > 0 {
-			b.left = int(min(time.Duration(a.burst), time.Duration(b.left)+gained))
-			b.refilled = b.refilled.Add(gained * a.interval)
+		if gained := int64(now.Sub(b.refilled) / a.interval); gained > 0 {
+			b.left = int(min(int64(a.burst), int64(b.left)+gained))
+			b.refilled = b.refilled.Add(time.Duration(gained * int64(a.interval)))
 		}
 		if b.left <= 0 {
 			return errTooManyTries()

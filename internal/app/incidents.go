@@ -160,9 +160,9 @@ func (n *incidents) UpdateIncident(ctx context.Context, ws cybervault.WorkspaceI
 // deedOf is a person's change of an incident, for the log of who did what.
 func deedOf(was *cybervault.Incident, c *cybervault.IncidentChange) cybervault.Deed {
 	before, after := map[string]any{}, map[string]any{}
-	note := func(name string, old, new any, changed bool) {
+	note := func(name string, from, to any, changed bool) {
 		if changed {
-			before[name], after[name] = old, new
+			before[name], after[name] = from, to
 		}
 	}
 	note("status", was.Status, c.Status, c.Status != nil)

@@ -135,7 +135,7 @@ func (d *dashboard) changePassword(w http.ResponseWriter, r *http.Request) error
 }
 
 func (d *dashboard) removeAuthenticator(w http.ResponseWriter, r *http.Request) error {
-	return d.changeAccount(w, r, "unfactor", func(v *accountView) error {
+	return d.changeAccount(w, r, "unfactor", func(*accountView) error {
 		return inFactorForm(d.Access.RemoveAuthenticator(r.Context(), sessionOf(r.Context()), caller(r), r.PostForm.Get("current")))
 	})
 }

@@ -20,7 +20,9 @@ type fieldLink struct{ Path, Value, URL string }
 
 // fieldLinks lists the values of an event's data that can be searched for.
 func fieldLinks(body []byte) []fieldLink {
-	var envelope struct{ Data json.RawMessage }
+	var envelope struct {
+		Data json.RawMessage `json:"data"`
+	}
 	if json.Unmarshal(body, &envelope) != nil {
 		return nil
 	}

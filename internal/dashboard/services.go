@@ -106,6 +106,15 @@ type Keys interface {
 // many, invalid (with the field) for what cannot be taken, forbidden for what the
 // session's role does not allow.
 type Access interface {
+	LogIns
+	Arrivals
+	Accounts
+	SecondFactors
+	Members
+}
+
+// LogIns is the part of Access that lets people in and out.
+type LogIns interface {
 	// SetUp reports whether the installation has an owner.
 	SetUp(ctx context.Context) (bool, error)
 	// OperatorLogin trades the token that the server printed for a cookie.
@@ -116,25 +125,38 @@ type Access interface {
 	GiveCode(ctx context.Context, from cybervault.Caller, cookie, code string) (newCookie string, err error)
 	Session(ctx context.Context, cookie string) (*cybervault.Session, error)
 	Logout(ctx context.Context, cookie string) error
+}
 
+// Arrivals is the part that takes those in who were invited.
+type Arrivals interface {
 	// Invitation finds what a token invites to; known: there is an account already.
 	Invitation(ctx context.Context, token string) (v *cybervault.Invitation, known bool, err error)
 	Accept(ctx context.Context, from cybervault.Caller, token, name, password string) (cookie string, err error)
+}
 
+// Accounts is the part that lets people change what is their own.
+type Accounts interface {
 	Account(ctx context.Context, s *cybervault.Session) (cybervault.Account, error)
 	Workspaces(ctx context.Context, s *cybervault.Session) ([]cybervault.Membership, error)
 	Switch(ctx context.Context, s *cybervault.Session, ws cybervault.WorkspaceID) error
 	ChangeName(ctx context.Context, s *cybervault.Session, name string) error
 	ChangePassword(ctx context.Context, s *cybervault.Session, from cybervault.Caller, current, password string) error
+	EndSession(ctx context.Context, s *cybervault.Session, id cybervault.SessionID) error
+	EndOtherSessions(ctx context.Context, s *cybervault.Session) error
+}
+
+// SecondFactors is the part about what is asked for besides a password.
+type SecondFactors interface {
 	NewAuthenticator(email string) cybervault.Authenticator
 	AuthenticatorOf(secret, email string) (cybervault.Authenticator, error)
 	// AddAuthenticator answers with the recovery codes, which are shown once.
 	AddAuthenticator(ctx context.Context, s *cybervault.Session, secret, code string) ([]string, error)
 	RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) error
 	NewRecoveryCodes(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) ([]string, error)
-	EndSession(ctx context.Context, s *cybervault.Session, id cybervault.SessionID) error
-	EndOtherSessions(ctx context.Context, s *cybervault.Session) error
+}
 
+// Members is the part that manages the people of a workspace.
+type Members interface {
 	Members(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Member, error)
 	Invitations(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.Invitation, error)
 	// Invite answers with the token of the link to hand over.

@@ -24,7 +24,7 @@ func (s *Store) AddPasskey(ctx context.Context, ws cybervault.WorkspaceID, email
 	})
 }
 
-const selectPasskeys = `SELECT k.id, k.id_rest, u.id, u.id_rest, k.name, k.credential, k.data, k.created_at, k.used_at FROM passkeys k JOIN users u ON u.id = k.user_id WHERE `
+const selectPasskeys = `SELECT k.id, k.id_rest, u.id, u.id_rest, k.name, k.credential, k.data, k.created_at, k.used_at FROM passkeys k JOIN users u ON u.id = k.user_id WHERE ` //nolint:gosec // columns, no credential
 
 func scanPasskey(scan func(...any) error) (*cybervault.Passkey, error) {
 	k := &cybervault.Passkey{}

@@ -110,7 +110,7 @@ WHERE webhooks.revision = excluded.revision - 1 AND webhooks.id_rest = excluded.
 // that one if the change is made at all, by the condition on the revision.
 func (s *Store) webhookBefore(ctx context.Context, w *cybervault.Webhook) (*cybervault.Webhook, error) {
 	if w.Revision == 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // there was none before
 	}
 	found, err := s.selectWebhooks(ctx, "w.id = ? AND w.id_rest = ? AND w.workspace_id = ?", w.ID.Key(), w.ID.Rest(), w.Workspace.Key())
 	if err != nil || len(found) == 0 {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/cybervault/cybervault"
@@ -69,11 +70,11 @@ func actionsListed(f *fixture) {
 		q.Workspace, q.Limit = f.ws, 10
 		page, err := f.s.Actions(f.Context(), q)
 		f.must(err)
-		got := ""
+		var targets strings.Builder
 		for _, a := range page.Rows {
-			got += a.Target
+			targets.WriteString(a.Target)
 		}
-		if got != want {
+		if got := targets.String(); got != want {
 			f.Errorf("%+v lists %s, want %s", q, got, want)
 		}
 	}

@@ -30,13 +30,13 @@ func peopleCases() map[string]func(*fixture) {
 }
 
 func (f *fixture) user(email string) *cybervault.User {
-	return &cybervault.User{ID: cybervault.NewID[cybervault.UserID](f.ids), Email: email, Name: "Zoë „" + email, Password: "$argon2id$x", CreatedAt: f.clock.Now()}
+	return &cybervault.User{ID: cybervault.NewID[cybervault.UserID](f.ids), Email: email, Name: "Zoë „" + email, Password: "a hash", CreatedAt: f.clock.Now()}
 }
 
 // owner is the owner of the first workspace.
-func (f *fixture) owner(email string) *cybervault.User {
+func (f *fixture) owner() *cybervault.User {
 	f.Helper()
-	u := f.user(email)
+	u := f.user("ann@example.com")
 	f.must(f.s.CreateOwner(f.Context(), u, f.ws))
 	return u
 }
@@ -121,7 +121,7 @@ func firstOwner(f *fixture) {
 }
 
 func userKept(f *fixture) {
-	u := f.owner("ann@example.com")
+	u := f.owner()
 	u.Name, u.Password, u.TOTPSecret, u.TOTPStep, u.Recovery = "Ann", "$argon2id$y", "JBSWY3DP", 77, []string{"aa", "bb"}
 	f.must(f.s.SaveUser(f.as("ann"), f.ws, u, "user.add_totp"))
 	f.lastAction("user.add_totp")
@@ -145,7 +145,7 @@ func userKept(f *fixture) {
 }
 
 func codesOnce(f *fixture) {
-	u := f.owner("ann@example.com")
+	u := f.owner()
 	u.Recovery = []string{"aa", "bb"}
 	f.must(f.s.SaveUser(f.Context(), f.ws, u, "user.add_totp"))
 	for _, step := range []struct {
@@ -179,7 +179,7 @@ func codesOnce(f *fixture) {
 }
 
 func memberRoles(f *fixture) {
-	ann, bob := f.owner("ann@example.com"), f.join("bob@example.com", cybervault.RoleViewer)
+	ann, bob := f.owner(), f.join("bob@example.com", cybervault.RoleViewer)
 	if diff := cmp.Diff(map[string]cybervault.Role{"ann@example.com": "owner", "bob@example.com": "viewer"}, f.roles()); diff != "" {
 		f.Error(diff)
 	}
@@ -205,7 +205,7 @@ func memberRoles(f *fixture) {
 }
 
 func lastOwner(f *fixture) {
-	ann, bob := f.owner("ann@example.com"), f.join("bob@example.com", cybervault.RoleOwner)
+	ann, bob := f.owner(), f.join("bob@example.com", cybervault.RoleOwner)
 	var wg sync.WaitGroup
 	for _, u := range []*cybervault.User{ann, bob} {
 		wg.Go(func() {
@@ -227,7 +227,7 @@ func lastOwner(f *fixture) {
 }
 
 func invitations(f *fixture) {
-	f.owner("ann@example.com")
+	f.owner()
 	first, second := f.invitation("bob@example.com", cybervault.RoleViewer), f.invitation("bob@example.com", cybervault.RoleAdmin)
 	f.must(f.s.CreateInvitation(f.as("ann"), first))
 	f.must(f.s.CreateInvitation(f.as("ann"), second)) // takes the place of the first
@@ -255,7 +255,7 @@ func invitations(f *fixture) {
 }
 
 func invitationOnce(f *fixture) {
-	f.owner("ann@example.com")
+	f.owner()
 	v := f.invitation("bob@example.com", cybervault.RoleViewer)
 	f.must(f.s.CreateInvitation(f.Context(), v))
 	var done atomic.Int64
@@ -282,7 +282,7 @@ func invitationOnce(f *fixture) {
 }
 
 func passwordReset(f *fixture) {
-	ann := f.owner("ann@example.com")
+	ann := f.owner()
 	n := f.session(ann, f.ws, cybervault.RoleOwner)
 	v := f.invitation("ann@example.com", cybervault.RoleViewer)
 	v.Reset = true
@@ -301,7 +301,7 @@ func passwordReset(f *fixture) {
 }
 
 func sessions(f *fixture) {
-	ann := f.owner("ann@example.com")
+	ann := f.owner()
 	one := f.session(ann, f.ws, cybervault.RoleOwner)
 	f.lastAction("session.create")
 	f.clock.Move(time.Minute)
@@ -340,7 +340,7 @@ func sessions(f *fixture) {
 }
 
 func sessionPromoted(f *fixture) {
-	ann := f.owner("ann@example.com")
+	ann := f.owner()
 	due := f.session(ann, f.ws, cybervault.RoleOwner)
 	f.must(f.s.EndSessions(f.Context(), f.ws, ann.ID, [32]byte{}))
 	due.Due, due.ID, due.Hash = true, cybervault.NewID[cybervault.SessionID](f.ids), sha256.Sum256([]byte("due"))
@@ -372,7 +372,7 @@ func sessionPromoted(f *fixture) {
 }
 
 func sessionMoves(f *fixture) {
-	ann := f.owner("ann@example.com")
+	ann := f.owner()
 	n := f.session(ann, f.ws, cybervault.RoleOwner)
 	other := cybervault.NewID[cybervault.WorkspaceID](f.ids)
 	f.must(f.s.CreateWorkspace(f.as("bob"), other, "Second", f.join("bob@example.com", cybervault.RoleViewer).ID))
@@ -392,7 +392,7 @@ func sessionMoves(f *fixture) {
 }
 
 func passkeys(f *fixture) {
-	ann := f.owner("ann@example.com")
+	ann := f.owner()
 	k := &cybervault.Passkey{ID: cybervault.NewID[cybervault.PasskeyID](f.ids), User: ann.ID, Name: "laptop", Credential: []byte{1, 2}, Data: []byte(`{"n":1}`), CreatedAt: start}
 	f.must(f.s.AddPasskey(f.as("ann"), f.ws, ann.Email, k))
 	f.lastAction("passkey.create")
@@ -415,7 +415,7 @@ func passkeys(f *fixture) {
 }
 
 func enrolled(f *fixture) {
-	f.owner("ann@example.com")
+	f.owner()
 	u := f.user("bob@example.com")
 	u.Subject, u.Password = "https://id.example.com 42", ""
 	f.must(f.s.Enrol(f.Context(), u, true, f.ws, cybervault.RoleAnalyst))
