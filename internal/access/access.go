@@ -30,6 +30,8 @@ type Store interface {
 	RevokeAPIKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID, at time.Time) error
 	// APIKeyByHash finds a key by its SHA-256; CodeNotFound if there is none.
 	APIKeyByHash(ctx context.Context, hash [32]byte) (*cybervault.APIKey, error)
+	// UseAPIKey notes when a key was used last.
+	UseAPIKey(ctx context.Context, id cybervault.APIKeyID, at time.Time) error
 }
 
 // Access checks API keys, people and their sessions. Safe for concurrent use.
@@ -86,7 +88,7 @@ type cachedKey struct {
 func (c *keyCache) get(hash [32]byte, now time.Time) (*cybervault.APIKey, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[hash]; ok && now.Before(e.until) {
+	if e, ok := c.entries[hash]; ok && now.Before(e.until) && !expired(e.key, now) {
 		return e.key, c.generation
 	}
 	return nil, c.generation

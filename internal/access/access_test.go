@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -17,6 +18,8 @@ type memory struct {
 	mu      sync.Mutex
 	keys    []*cybervault.APIKey
 	lookups int
+	uses    int
+	full    bool // cannot write
 	fail    error
 	during  func() // called in the middle of a look-up, after it has read
 }
@@ -80,7 +83,26 @@ func (m *memory) APIKeyByHash(_ context.Context, hash [32]byte) (*cybervault.API
 	if found == nil {
 		return nil, cybervault.Errorf(cybervault.CodeNotFound, "no such API key")
 	}
-	return found, nil
+	read := *found // as from a database
+	return &read, nil
+}
+
+func (m *memory) UseAPIKey(ctx context.Context, id cybervault.APIKeyID, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.uses++
+	if m.full {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for i, k := range m.keys {
+		if k.ID == id {
+			changed := *k
+			changed.UsedAt = at
+			m.keys[i] = &changed
+		}
+	}
+	return nil
 }
 
 // clock is set by hand.
@@ -130,7 +152,7 @@ func wantCode(t *testing.T, err error, code cybervault.Code) {
 func TestCreatedKeyAuthenticates(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	key, plain, err := f.CreateKey(t.Context(), f.ws, "exporter", []cybervault.Scope{cybervault.ScopeRead, cybervault.ScopeEventsWrite, cybervault.ScopeRead})
+	key, plain, err := f.CreateKey(t.Context(), f.ws, "exporter", []cybervault.Scope{cybervault.ScopeRead, cybervault.ScopeEventsWrite, cybervault.ScopeRead}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +182,8 @@ func TestCreatedKeyAuthenticates(t *testing.T) {
 func TestTwoKeysDiffer(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	_, one, _ := f.CreateKey(t.Context(), f.ws, "one", cybervault.Scopes())
-	_, two, _ := f.CreateKey(t.Context(), f.ws, "two", cybervault.Scopes())
+	_, one, _ := f.CreateKey(t.Context(), f.ws, "one", cybervault.Scopes(), time.Time{})
+	_, two, _ := f.CreateKey(t.Context(), f.ws, "two", cybervault.Scopes(), time.Time{})
 	if one == two || one[:20] == two[:20] {
 		t.Errorf("%q and %q", one, two)
 	}
@@ -184,13 +206,13 @@ func TestCreateKeyRefusesBadInput(t *testing.T) {
 		"no scope":          {"a", nil, "scopes"},
 		"unknown scope":     {"a", []cybervault.Scope{"read", "root"}, "scopes"},
 	} {
-		_, plain, err := f.CreateKey(t.Context(), f.ws, c.name, c.scopes)
+		_, plain, err := f.CreateKey(t.Context(), f.ws, c.name, c.scopes, time.Time{})
 		e, ok := errors.AsType[*cybervault.Error](err)
 		if !ok || e.Code != cybervault.CodeInvalid || e.Field != c.field || plain != "" {
 			t.Errorf("%s: gave %q, %v", name, plain, err)
 		}
 	}
-	if _, _, err := f.CreateKey(t.Context(), f.ws, strings.Repeat("n", access.MaxKeyNameBytes), all); err != nil {
+	if _, _, err := f.CreateKey(t.Context(), f.ws, strings.Repeat("n", access.MaxKeyNameBytes), all, time.Time{}); err != nil {
 		t.Errorf("the longest name was refused: %v", err)
 	}
 }
@@ -198,7 +220,7 @@ func TestCreateKeyRefusesBadInput(t *testing.T) {
 func TestRevokedKeyIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 	if _, err := f.Authenticate(t.Context(), plain); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +238,7 @@ func TestRevokedKeyIsRefusedAtOnce(t *testing.T) {
 func TestRevocationDuringLookUp(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 	f.store.during = func() {
 		if err := f.Revoke(context.Background(), f.ws, key.ID); err != nil {
 			t.Error(err)
@@ -230,7 +252,7 @@ func TestRevocationDuringLookUp(t *testing.T) {
 func TestRevocationElsewhereIsSeenWithinASecond(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 	for range 100 {
 		if _, err := f.Authenticate(t.Context(), plain); err != nil {
 			t.Fatal(err)
@@ -251,7 +273,7 @@ func TestRevocationElsewhereIsSeenWithinASecond(t *testing.T) {
 func TestRevocationElsewhereIsHeardOf(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	key, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 	if _, err := f.Authenticate(t.Context(), plain); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +288,7 @@ func TestRevocationElsewhereIsHeardOf(t *testing.T) {
 func TestStoreFailureIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
-	_, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+	_, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 	f.store.fail = cybervault.Errorf(cybervault.CodeUnavailable, "the store is full")
 	_, err := f.Authenticate(t.Context(), plain)
 	wantCode(t, err, cybervault.CodeUnavailable)
@@ -277,7 +299,7 @@ func TestManyKeysStayBounded(t *testing.T) {
 	f := setUp(t)
 	var last string
 	for range 1100 {
-		_, plain, err := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes())
+		_, plain, err := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,7 +345,7 @@ func TestBootstrap(t *testing.T) {
 	}
 	wantCode(t, f.Bootstrap(t.Context(), f.ws, plain), cybervault.CodeConflict)
 
-	_, weak, _ := f.CreateKey(t.Context(), f.ws, "reader", []cybervault.Scope{cybervault.ScopeRead})
+	_, weak, _ := f.CreateKey(t.Context(), f.ws, "reader", []cybervault.Scope{cybervault.ScopeRead}, time.Time{})
 	wantCode(t, f.Bootstrap(t.Context(), f.ws, weak), cybervault.CodeConflict)
 }
 
@@ -487,7 +509,7 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			key, plain, err := f.CreateKey(context.Background(), f.ws, "a", cybervault.Scopes())
+			key, plain, err := f.CreateKey(context.Background(), f.ws, "a", cybervault.Scopes(), time.Time{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -507,4 +529,61 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestKeyExpires(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	now := f.clock.now()
+	for _, wrong := range []time.Time{now, now.Add(-time.Hour), now.AddDate(100, 0, 1)} {
+		_, _, err := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), wrong)
+		wantCode(t, err, cybervault.CodeInvalid)
+		if e, ok := errors.AsType[*cybervault.Error](err); !ok || e.Field != "expires_at" {
+			t.Errorf("%v is not about expires_at", err)
+		}
+	}
+	key, plain, err := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), now.Add(500*time.Millisecond))
+	if err != nil || !key.ExpiresAt.Equal(now.Add(500*time.Millisecond)) {
+		t.Fatalf("%+v, %v", key, err)
+	}
+	f.clock.add(499 * time.Millisecond)
+	if _, err := f.Authenticate(t.Context(), plain); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.add(time.Millisecond) // while it is still remembered as good
+	_, err = f.Authenticate(t.Context(), plain)
+	wantCode(t, err, cybervault.CodeUnauthorized)
+	if !strings.Contains(err.Error(), "expired at 2026-11-01T12:00:00Z") {
+		t.Error(err)
+	}
+}
+
+func TestUseOfAKeyIsNotedSeldom(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	_, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
+	begin := f.clock.now()
+	for range 600 {
+		if _, err := f.Authenticate(t.Context(), plain); err != nil {
+			t.Fatal(err)
+		}
+		f.clock.add(time.Second)
+	}
+	if keys, _ := f.Keys(t.Context(), f.ws); f.store.uses != 2 || !keys[0].UsedAt.Equal(begin.Add(5*time.Minute)) {
+		t.Errorf("noted %d times in ten minutes, last at %s", f.store.uses, keys[0].UsedAt)
+	}
+}
+
+// A store that cannot write holds nobody up for long.
+func TestUseOfAKeyWaitsForNoStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := setUp(t)
+		_, plain, _ := f.CreateKey(t.Context(), f.ws, "a", cybervault.Scopes(), time.Time{})
+		f.store.full = true
+		began := time.Now()
+		if _, err := f.Authenticate(t.Context(), plain); err != nil || time.Since(began) != 500*time.Millisecond {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
 }

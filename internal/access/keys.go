@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -22,6 +23,13 @@ const (
 	MaxKeyNameBytes      = 100
 	MinBootstrapKeyBytes = 4   // whoever gives one gets it; the server warns of a guessable one
 	MaxKeyBytes          = 512 // of a key as it is presented
+	MaxKeyYears          = 100 // from now to when it expires
+)
+
+// How seldom the use of a key is noted, and how long a request waits for it.
+const (
+	useEvery = 5 * time.Minute
+	useWait  = 500 * time.Millisecond
 )
 
 // How many characters of a key are kept to recognise it by.
@@ -32,7 +40,8 @@ const (
 
 // Authenticate finds the API key that a request presented. An unknown, revoked
 // or malformed key is an error of CodeUnauthorized, the same for each, so that
-// nothing can be learned from it. A revocation on this node takes effect at
+// nothing can be learned from it; one that has expired says so. Every few minutes the
+// use of a key is noted with it. A revocation on this node takes effect at
 // once, one on another node within a second.
 func (a *Access) Authenticate(ctx context.Context, bearer string) (*cybervault.APIKey, error) {
 	if bearer == "" || len(bearer) > MaxKeyBytes {
@@ -56,8 +65,28 @@ func (a *Access) Authenticate(ctx context.Context, bearer string) (*cybervault.A
 	if !key.RevokedAt.IsZero() {
 		return nil, errUnknownKey()
 	}
+	if expired(key, now) { // whoever holds it learns nothing that the key's page did not tell
+		return nil, cybervault.Errorf(cybervault.CodeUnauthorized, "the API key expired at %s: make a new one", key.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if now.Sub(key.UsedAt) >= useEvery {
+		a.use(ctx, key, now)
+	}
 	a.keys.put(hash, key, generation, now)
 	return key, nil
+}
+
+func expired(k *cybervault.APIKey, now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+}
+
+// use notes that a key is in use. A store that cannot write, or not soon, keeps no
+// request from being answered.
+func (a *Access) use(ctx context.Context, key *cybervault.APIKey, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, useWait)
+	defer cancel()
+	if a.store.UseAPIKey(ctx, key.ID, now) == nil {
+		key.UsedAt = now
+	}
 }
 
 func errUnknownKey() error {
@@ -65,8 +94,9 @@ func errUnknownKey() error {
 }
 
 // CreateKey makes an API key and returns it with its clear form, which is shown
-// this once. A name or scopes that will not do are an error of CodeInvalid.
-func (a *Access) CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error) {
+// this once. It is refused from expires on; zero is never. A name, scopes or an end
+// that will not do are an error of CodeInvalid.
+func (a *Access) CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (*cybervault.APIKey, string, error) {
 	if err := checkKeyName(name); err != nil {
 		return nil, "", err
 	}
@@ -74,10 +104,16 @@ func (a *Access) CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name 
 	if err != nil {
 		return nil, "", err
 	}
+	if err := a.checkExpiry(expires); err != nil {
+		return nil, "", err
+	}
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the program instead
 	plain := KeyPrefix + base64.RawURLEncoding.EncodeToString(raw)
 	key := a.newKey(ws, name, plain, plain[:hintLength], scopes)
+	if !expires.IsZero() {
+		key.ExpiresAt = expires.UTC().Truncate(time.Microsecond)
+	}
 	if err := a.store.CreateAPIKey(ctx, key); err != nil {
 		return nil, "", err
 	}
@@ -110,6 +146,8 @@ func (a *Access) Bootstrap(ctx context.Context, ws cybervault.WorkspaceID, plain
 	switch {
 	case !existing.RevokedAt.IsZero():
 		return bootstrapConflict("is an API key that was revoked: choose another value, or unset it")
+	case expired(existing, a.now()):
+		return bootstrapConflict("is an API key that has expired: choose another value")
 	case existing.Workspace != ws:
 		return bootstrapConflict("is an API key of another workspace: choose another value")
 	case !existing.Allows(cybervault.ScopeAdmin):
@@ -164,6 +202,18 @@ func (a *Access) newKey(ws cybervault.WorkspaceID, name, plain, hint string, sco
 		Scopes:    scopes,
 		CreatedAt: a.now().UTC(),
 	}
+}
+
+func (a *Access) checkExpiry(expires time.Time) error {
+	switch now := a.now(); {
+	case expires.IsZero():
+		return nil
+	case !expires.After(now):
+		return cybervault.Invalid("expires_at", "is %s, which is not in the future", expires.UTC().Format(time.RFC3339))
+	case expires.After(now.AddDate(MaxKeyYears, 0, 0)):
+		return cybervault.Invalid("expires_at", "is more than %d years away: give an earlier one, or none for a key that does not expire", MaxKeyYears)
+	}
+	return nil
 }
 
 func checkKeyName(name string) error {

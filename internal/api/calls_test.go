@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/audit"
 )
 
 func newRequest(t *testing.T, method, target, body string) *http.Request {
@@ -440,7 +441,7 @@ func TestGoldenAnswers(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]string{
 		"webhook": "GET /v1/webhooks/" + webhook1.String(), "delivery": "GET /v1/deliveries/" + dlv1.String(), "deliveries": "GET /v1/deliveries",
-		"keys": "GET /v1/keys", "event-types": "GET /v1/event-types",
+		"keys": "GET /v1/keys", "actions": "GET /v1/audit/actions", "event-types": "GET /v1/event-types",
 	} {
 		var body bytes.Buffer
 		if err := json.Indent(&body, setUp(t).do(request{call: call}).Body.Bytes(), "", "  "); err != nil {
@@ -507,5 +508,42 @@ func TestHealth(t *testing.T) {
 	}
 	if w := f.do(request{call: "GET /metrics", key: "none"}); w.Body.String() != "up 1\n" {
 		t.Errorf("/metrics answered %s", w.Body)
+	}
+}
+
+func TestListActions(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.more = true
+	const call = "GET /v1/audit/actions?actor=ann&action=webhook&target=whk_1&since=2026-01-01T00:00:00Z&limit=3"
+	page := f.get(request{call: call}, 200)
+	f.get(request{call: call + "&cursor=" + page["next_cursor"].(string)}, 200)
+	want := cybervault.ActionQuery{Workspace: ws, Actor: "ann", Action: "webhook", Target: "whk_1", Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Before: 7, Limit: 3}
+	if diff := cmp.Diff(want, f.actions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What is exported is what audit verify takes.
+func TestExportActions(t *testing.T) {
+	t.Parallel()
+	answer := setUp(t).do(request{call: "GET /v1/audit/actions/export"})
+	body := answer.Body.String()
+	found, err := audit.VerifyActions(answer.Body, nil)
+	if err != nil || found.Head.Number != 1 || answer.Header().Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("%+v, %v: %s", found, err, body)
+	}
+}
+
+// Whoever changes something by a key is told to those who write it down.
+func TestActorOfACall(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	if answer := f.do(request{call: "DELETE /v1/keys/" + sampleKey().ID.String()}); answer.Code != http.StatusNoContent {
+		t.Error(answer.Code)
+	}
+	want := cybervault.Actor{Kind: cybervault.ActorAPIKey, ID: id[cybervault.APIKeyID](99).String(), Name: adminKey, Address: "192.0.2.1"}
+	if f.actor != want {
+		t.Errorf("%+v", f.actor)
 	}
 }

@@ -64,6 +64,8 @@ type fakes struct {
 	events         cybervault.EventQuery
 	resume         cybervault.UUID // where an empty page of a search leads
 	delivs         cybervault.DeliveryQuery
+	actions        cybervault.ActionQuery
+	actor          cybervault.Actor
 	more           bool
 	webhooks       []*cybervault.Webhook
 	source         string
@@ -315,9 +317,9 @@ func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIK
 	return &cybervault.APIKey{ID: id[cybervault.APIKeyID](99), Workspace: ws, Name: bearer, Scopes: []cybervault.Scope{scope}}, nil
 }
 
-func (f *fakes) CreateKey(_ context.Context, w cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error) {
+func (f *fakes) CreateKey(_ context.Context, w cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (*cybervault.APIKey, string, error) {
 	k := sampleKey()
-	k.Name, k.Scopes = name, scopes
+	k.Name, k.Scopes, k.ExpiresAt = name, scopes, expires
 	return k, "cvk_plain", f.check(w)
 }
 
@@ -325,11 +327,34 @@ func (f *fakes) Keys(_ context.Context, w cybervault.WorkspaceID) ([]*cybervault
 	return f.keys, f.check(w)
 }
 
-func (f *fakes) Revoke(_ context.Context, w cybervault.WorkspaceID, key cybervault.APIKeyID) error {
+func (f *fakes) Revoke(ctx context.Context, w cybervault.WorkspaceID, key cybervault.APIKeyID) error {
+	f.actor = cybervault.ActorOf(ctx)
 	if key != sampleKey().ID {
 		return cybervault.Errorf(cybervault.CodeNotFound, "no row")
 	}
 	return f.check(w)
+}
+
+func sampleAction(n int64) *cybervault.Action {
+	a := &cybervault.Action{
+		Number: n, Workspace: ws, At: epoch, Actor: cybervault.Actor{Kind: cybervault.ActorUser, ID: "usr_1", Name: "ann@example.com", Address: "192.0.2.7"},
+		Action: "webhook.update", Target: webhook1.String(), Before: json.RawMessage(`{"status":"enabled"}`), After: json.RawMessage(`{"status":"disabled <b>"}`),
+	}
+	a.Hash = a.Digest()
+	return a
+}
+
+func (f *fakes) Actions(_ context.Context, q cybervault.ActionQuery) (cybervault.Page[*cybervault.Action], error) {
+	f.actions = q
+	return cybervault.Page[*cybervault.Action]{Rows: []*cybervault.Action{sampleAction(7)}, More: f.more}, f.check(q.Workspace)
+}
+
+func (f *fakes) ExportActions(_ context.Context, w cybervault.WorkspaceID, line func(cybervault.ActionLine) error) (cybervault.ActionHead, error) {
+	if err := f.check(w); err != nil {
+		return cybervault.ActionHead{}, err
+	}
+	a := sampleAction(1).Line()
+	return cybervault.ActionHead{Number: 1, Hash: a.Hash}, line(a)
 }
 
 func (f *fakes) Ready(context.Context) error { return f.fail }
@@ -397,7 +422,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Controls: f, Audit: f, Keys: f, Backups: f, Doctor: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Controls: f, Audit: f, Actions: f, Keys: f, Backups: f, Doctor: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -14,7 +14,9 @@ type apiKeyJSON struct {
 	Hint      string              `json:"hint" doc:"The first characters of the key, to recognise it by."`
 	Scopes    []cybervault.Scope  `json:"scopes"`
 	CreatedAt time.Time           `json:"created_at"`
-	RevokedAt *time.Time          `json:"revoked_at" doc:"Null while it is valid."`
+	ExpiresAt *time.Time          `json:"expires_at" doc:"It is refused from then on; null: never."`
+	RevokedAt *time.Time          `json:"revoked_at" doc:"Null where it was not revoked."`
+	UsedAt    *time.Time          `json:"last_used_at" doc:"To within five minutes; null if it was never used."`
 }
 
 // newAPIKeyJSON is what creating a key answers.
@@ -26,13 +28,14 @@ type newAPIKeyJSON struct {
 func showKey(k *cybervault.APIKey) apiKeyJSON {
 	return apiKeyJSON{
 		ID: k.ID, Name: k.Name, Hint: k.Hint, Scopes: append([]cybervault.Scope{}, k.Scopes...),
-		CreatedAt: k.CreatedAt.UTC(), RevokedAt: orNull(k.RevokedAt.UTC()),
+		CreatedAt: k.CreatedAt.UTC(), ExpiresAt: orNull(k.ExpiresAt.UTC()), RevokedAt: orNull(k.RevokedAt.UTC()), UsedAt: orNull(k.UsedAt.UTC()),
 	}
 }
 
 type keyRequest struct {
-	name   string
-	scopes []cybervault.Scope
+	name    string
+	scopes  []cybervault.Scope
+	expires time.Time
 }
 
 func keyFields() fields[keyRequest] {
@@ -53,6 +56,18 @@ func keyFields() fields[keyRequest] {
 				}
 				return err
 			},
+		}, {
+			name: "expires_at", doc: "when it is refused from; null: never", schema: schema{"type": []string{"string", "null"}, "format": "date-time"},
+			read: func(raw json.RawMessage, into *keyRequest) error {
+				if string(raw) == "null" {
+					return nil
+				}
+				text, err := readString(raw)
+				if err == nil {
+					into.expires, err = readTime(text)
+				}
+				return err
+			},
 		},
 	}
 }
@@ -66,7 +81,7 @@ func (s *server) createKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	key, plain, err := s.Keys.CreateKey(c.ctx(), c.workspace(), request.name, request.scopes)
+	key, plain, err := s.Keys.CreateKey(c.ctx(), c.workspace(), request.name, request.scopes, request.expires)
 	if err != nil {
 		return err
 	}
@@ -77,7 +92,7 @@ func aboutCreateKey(rt *route) {
 	rt.id, rt.tag, rt.summary = "createKey", tagKeys, "Create an API key"
 	rt.doc = "The answer shows the key, this once: only its SHA-256 is kept."
 	rt.body = &bodyDoc{media: []string{"application/json"}, schema: keyFields().describe(bodyOptions{}),
-		example: schema{"name": "log shipper", "scopes": []string{"telemetry:write"}}}
+		example: schema{"name": "log shipper", "scopes": []string{"telemetry:write"}, "expires_at": "2027-06-30T00:00:00Z"}}
 	rt.answers = []answer{{status: 201, doc: "Created.", schema: of[newAPIKeyJSON]()}}
 	rt.errors = []int{503}
 }

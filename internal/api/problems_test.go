@@ -165,6 +165,8 @@ func TestProblems(t *testing.T) {
 		"telemetry-encoding": {request: request{call: "POST /v1/telemetry", body: "x", header: http.Header{"Content-Encoding": {"br"}}}, status: 415},
 		"telemetry-length":   {request: request{call: "POST /v1/telemetry", body: "x", length: 64<<20 + 1}, status: 413},
 		"key-missing-both":   {request: request{call: "POST /v1/keys", body: `{}`}, status: 422},
+		"key-expired":        {request: request{call: "POST /v1/keys", body: `{"name":"a","scopes":["read"],"expires_at":"soon"}`}, status: 422},
+		"actions-filters":    {request: request{call: "GET /v1/audit/actions?since=x&actor=" + strings.Repeat("a", 255) + "&cursor=x"}, status: 422},
 		"key-scopes-number":  {request: request{call: "POST /v1/keys", body: `{"name":"a","scopes":[1]}`}, status: 422},
 		"key-unknown":        {request: request{call: "DELETE /v1/keys/" + id[cybervault.APIKeyID](999).String()}, status: 404},
 	} {

@@ -121,6 +121,8 @@ func routes() []route {
 		{method: get, pattern: "/v1/audit/key", scope: read, handle: (*server).auditKey, about: aboutAuditKey},
 		{method: get, pattern: "/v1/audit/checkpoint", scope: read, handle: (*server).auditCheckpoint, about: aboutAuditCheckpoint},
 		{method: get, pattern: "/v1/audit/entries", scope: read, handle: (*server).auditEntries, about: aboutAuditEntries},
+		{method: get, pattern: "/v1/audit/actions", scope: admin, handle: (*server).listActions, about: aboutListActions},
+		{method: get, pattern: "/v1/audit/actions/export", scope: admin, handle: (*server).exportActions, about: aboutExportActions},
 		{method: get, pattern: "/v1/audit/tile/{path...}", scope: read, handle: (*server).auditTile, about: aboutAuditTile},
 
 		{method: post, pattern: "/v1/keys", scope: admin, handle: (*server).createKey, about: aboutCreateKey},

@@ -60,7 +60,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/replays:read GET/v1/replays/{id}:read POST/v1/replays/{id}/cancel:admin POST/v1/webhooks/preview:read
 		GET/v1/deliveries:read GET/v1/deliveries/{id}:read POST/v1/deliveries/{id}/replay:admin POST/v1/deliveries/{id}/cancel:admin
 		POST/v1/telemetry:telemetry:write POST/v1/logs:telemetry:write POST/v1/keys:admin GET/v1/keys:admin DELETE/v1/keys/{id}:admin GET/v1/backup:admin GET/v1/doctor:admin
-		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read
+		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read GET/v1/audit/actions:admin GET/v1/audit/actions/export:admin
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/v1/rules:read PATCH/v1/rules/{id}:admin GET/v1/exceptions:read POST/v1/exceptions:admin POST/v1/exceptions/preview:read DELETE/v1/exceptions/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -34,6 +35,7 @@ type Config struct {
 	Incidents Incidents
 	Controls  Controls
 	Audit     Audit
+	Actions   Actions
 	Keys      Keys
 	Backups   Backups
 	Doctor    Doctor
@@ -173,12 +175,24 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 			return cybervault.Errorf(cybervault.CodeForbidden, "this API key lacks the scope %q that the call needs", rt.scope)
 		}
 	}
+	if c.key != nil {
+		c.r = r.WithContext(cybervault.WithActor(r.Context(), cybervault.Actor{Kind: cybervault.ActorAPIKey, ID: c.key.ID.String(), Name: c.key.Name, Address: addressOf(r)}))
+	}
 	query, err := readQuery(r, rt.params)
 	if err != nil {
 		return err
 	}
 	c.query = query
 	return rt.handle(s, c)
+}
+
+// addressOf is where a request came from, without the port.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // authenticate finds the API key of the request (RFC 6750, section 2.1).

@@ -109,10 +109,11 @@ type Audit interface {
 // Keys knows the API keys.
 type Keys interface {
 	// Authenticate finds the key that a request presented; CodeUnauthorized if
-	// it is unknown or was revoked.
+	// it is unknown, was revoked or has expired.
 	Authenticate(ctx context.Context, bearer string) (*cybervault.APIKey, error)
-	// CreateKey makes a key and returns its clear form, shown this once.
-	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (key *cybervault.APIKey, plain string, err error)
+	// CreateKey makes a key and returns its clear form, shown this once. It is refused
+	// from expires on; zero is never.
+	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (key *cybervault.APIKey, plain string, err error)
 	// Keys lists the keys of a workspace, newest first.
 	Keys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error)
 	// Revoke ends a key; CodeNotFound if the workspace has none of that id.

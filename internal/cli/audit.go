@@ -24,15 +24,18 @@ const proveFor = 20 * time.Second
 
 func newAudit(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "audit", GroupID: groupAPI, Args: cobra.NoArgs, Short: "Prove and check what the delivery log says",
+		Use: "audit", GroupID: groupAPI, Args: cobra.NoArgs, Short: "Prove and check what the delivery log says, and who did what",
 		Long: `Every event and how every delivery ended stand in a Merkle tree, whose root the
 server signs in a checkpoint about once a second. Keep checkpoints, and the
 public key, where the server's operator cannot change them: against one of them
-anybody can check later that nothing it covers was changed or removed.`,
+anybody can check later that nothing it covers was changed or removed.
+
+Who changed settings, answered incidents and logged in stands in a log of its own,
+a chain of hashes: 'audit actions' lists it, 'audit verify' checks it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := addClientFlags(cmd)
-	cmd.AddCommand(newAuditKey(env, f), newAuditCheckpoint(env, f), newAuditProve(env, f), newAuditVerify(env), newAuditCheck(env, f))
+	cmd.AddCommand(newAuditKey(env, f), newAuditCheckpoint(env, f), newAuditProve(env, f), newAuditVerify(env, f), newAuditCheck(env, f), newAuditActions(env, f), newAuditExport(env, f))
 	return cmd
 }
 
@@ -173,21 +176,39 @@ not hold.`,
 	return cmd
 }
 
-func newAuditVerify(env *Env) *cobra.Command {
-	var body string
+func newAuditVerify(env *Env, f *clientFlags) *cobra.Command {
+	var body, head string
 	cmd := &cobra.Command{
-		Use: "verify FILE --key KEY", Args: cobra.ExactArgs(1), Short: "Check a proof without a server",
-		Long: `Checks a proof that 'audit prove -o' wrote (- for stdin), and says what it proves.
-It needs no server: only the proof, the public key, and, to show that nothing
-was changed since, a checkpoint that was kept. With --body the event's body, as
-a receiver stored it, is compared too. The exit status is 1 if anything does
-not hold.`,
-		Example: `  cybervault audit verify proof.json --key audit.key --checkpoint yesterday.txt --body received.json`,
-		RunE:    func(*cobra.Command, []string) error { return nil },
+		Use: "verify [FILE]", Args: cobra.MaximumNArgs(1), Short: "Check who did what, or a proof without a server",
+		Long: `Without FILE it checks the server's log of who did what: that no line was changed,
+removed, or put in between. FILE is that log as 'audit export' wrote it, or a
+proof that 'audit prove -o' wrote (- for stdin). Neither needs a server.
+
+Against --head, the end of the log as it was printed earlier, it shows also that
+the log was not written anew from somewhere before that. A proof needs --key,
+and, to show that nothing was changed since, a checkpoint that was kept; with
+--body the event's body, as a receiver stored it, is compared too. The exit
+status is 1 if anything does not hold.`,
+		Example: `  cybervault audit verify
+  cybervault audit verify actions.ndjson --head 1204:9f86d0…
+  cybervault audit verify proof.json --key audit.key --checkpoint yesterday.txt --body received.json`,
+		RunE: func(*cobra.Command, []string) error { return nil },
 	}
 	check := addAuditFlags(cmd, "a checkpoint that was kept, which the proof is to extend")
 	cmd.Flags().StringVar(&body, "body", "", "a file with the body as it was received")
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.Flags().StringVar(&head, "head", "", "the end of the log of who did what that was kept, or a file that holds it: NUMBER:HASH")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return verifyActionsCommand(cmd.Context(), env, f, nil, head)
+		}
+		content, isExport, closeFile, err := openExport(env, args[0])
+		defer closeFile()
+		if err != nil {
+			return err
+		}
+		if isExport {
+			return verifyActionsCommand(cmd.Context(), env, f, content, head)
+		}
 		key, err := check.publicKey(env, func() (string, error) {
 			return "", usagef("the public key is needed: give --key, as 'cybervault audit key' printed it")
 		})
@@ -198,7 +219,7 @@ not hold.`,
 		if err != nil {
 			return err
 		}
-		raw, err := readInput(env, args[0], audit.MaxProof)
+		raw, err := readAtMost(content, args[0], audit.MaxProof)
 		if err != nil {
 			return err
 		}

@@ -84,7 +84,9 @@ func (f *backupFlags) source(cmd *cobra.Command, env *Env) (func(ctx context.Con
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ string, w io.Writer) error { return c.download(ctx, "/v1/backup", w) }, nil
+	return func(ctx context.Context, _ string, w io.Writer) error {
+		return c.download(ctx, "the backup", "/v1/backup", w)
+	}, nil
 }
 
 func (f *backupFlags) run(ctx context.Context, env *Env, file string, write func(context.Context, string, io.Writer) error) error {
@@ -233,7 +235,7 @@ func bytesText(n int64) string {
 }
 
 // download makes a call whose answer is as long as it is.
-func (c *client) download(ctx context.Context, path string, w io.Writer) error {
+func (c *client) download(ctx context.Context, what, path string, w io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(backupSilence, func() { cancel(errors.New("the server was silent for " + backupSilence.String())) })
@@ -243,7 +245,7 @@ func (c *client) download(ctx context.Context, path string, w io.Writer) error {
 		return err
 	}
 	c.identify(req)
-	req.Header.Set("Accept", "application/x-tar, application/problem+json")
+	req.Header.Set("Accept", "application/x-tar, application/x-ndjson, application/problem+json")
 	endless := *c.http
 	endless.Timeout = 0
 	resp, err := endless.Do(req)
@@ -262,7 +264,7 @@ func (c *client) download(ctx context.Context, path string, w io.Writer) error {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return fmt.Errorf("the backup broke off: %w", err)
+		return fmt.Errorf("%s broke off: %w", what, err)
 	}
 	return nil
 }

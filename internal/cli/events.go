@@ -169,6 +169,11 @@ func readInput(env *Env, name string, limit int64) ([]byte, error) {
 		defer f.Close() //nolint:errcheck // it is only read
 		in = f
 	}
+	return readAtMost(in, name, limit)
+}
+
+// readAtMost reads what name holds, unless that is more than limit bytes.
+func readAtMost(in io.Reader, name string, limit int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", inputName(name), err)

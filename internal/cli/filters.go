@@ -26,6 +26,9 @@ func addListFlags(env *Env, cmd *cobra.Command, filters ...string) *listFlags {
 		"since":     "only from this moment on: 2026-01-31T12:00:00Z, or 90m for the last 90 minutes",
 		"until":     "only before this moment",
 		"unmatched": "true: only events that no webhook had chosen",
+		"actor":     "only what was done by this user or API key: an id, or a part of a name",
+		"action":    "only this action, such as webhook.update, or all that begin so, such as webhook",
+		"target":    "only what was done to this: an id or a name",
 		"q":         "only events with this text anywhere in them",
 	}
 	f := &listFlags{values: make(map[string]*string), now: env.Now}

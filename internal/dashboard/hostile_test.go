@@ -65,7 +65,7 @@ func hostileSite(t *testing.T) *site {
 	for _, text := range []string{hostile, huge, strings.Repeat("<b>", 1<<16)} {
 		hostileFindings(s, text)
 	}
-	if _, _, err := s.fake.CreateKey(t.Context(), s.fake.Workspace, hostile[:90], []cybervault.Scope{cybervault.Scope(hostile)}); err != nil {
+	if _, _, err := s.fake.CreateKey(t.Context(), s.fake.Workspace, hostile[:90], []cybervault.Scope{cybervault.Scope(hostile)}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	return s

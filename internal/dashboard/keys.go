@@ -1,9 +1,11 @@
 package dashboard
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cybervault/cybervault"
 )
@@ -13,6 +15,8 @@ type keysView struct {
 	Rows    []keyRow
 	Name    string // as typed
 	Scopes  []scopeChoice
+	Expires []expiryChoice
+	Expiry  string // as chosen
 	Errors  map[string]string
 	Problem string
 	NewKey  string // in the clear, once
@@ -24,8 +28,39 @@ type keyRow struct {
 	ID, Name, Hint string
 	Scopes         []string
 	Created        moment
+	Used           moment
+	Expires        moment
 	Revoked        moment
+	Expired        bool
+	Soon           bool // expires within the next days
 	Live           bool
+}
+
+// expirySoon is how long before its end a key is marked.
+const expirySoon = 14 * 24 * time.Hour
+
+type expiryChoice struct {
+	Value, Words string
+	Chosen       bool
+}
+
+// expiries are the lives that a new key may be given, in days.
+var expiries = []struct {
+	value, words string
+	days         int
+}{{"30", "In 30 days", 30}, {"90", "In 90 days", 90}, {"365", "In a year", 365}, {"never", "Never", 0}}
+
+// expiryOf reads the choice of a life; what is none is refused.
+func (d *dashboard) expiryOf(value string) (time.Time, bool) {
+	for _, e := range expiries {
+		if e.value == value {
+			if e.days == 0 {
+				return time.Time{}, true
+			}
+			return d.Now().AddDate(0, 0, e.days), true
+		}
+	}
+	return time.Time{}, false
 }
 
 type scopeChoice struct {
@@ -54,8 +89,11 @@ func (d *dashboard) renderKeys(w http.ResponseWriter, r *http.Request, status in
 	for _, k := range list {
 		row := keyRow{
 			ID: k.ID.String(), Name: cut(k.Name, shownInList), Hint: cut(k.Hint, 40),
-			Created: d.moment(k.CreatedAt), Revoked: d.moment(k.RevokedAt), Live: k.RevokedAt.IsZero(),
+			Created: d.moment(k.CreatedAt), Used: d.moment(k.UsedAt), Expires: d.moment(k.ExpiresAt), Revoked: d.moment(k.RevokedAt),
 		}
+		row.Expired = !k.ExpiresAt.IsZero() && !d.Now().Before(k.ExpiresAt)
+		row.Soon = !k.ExpiresAt.IsZero() && k.ExpiresAt.Sub(d.Now()) <= expirySoon
+		row.Live = k.RevokedAt.IsZero() && !row.Expired
 		for _, s := range k.Scopes {
 			row.Scopes = append(row.Scopes, cut(string(s), 40))
 		}
@@ -63,6 +101,12 @@ func (d *dashboard) renderKeys(w http.ResponseWriter, r *http.Request, status in
 	}
 	for _, s := range cybervault.Scopes() {
 		v.Scopes = append(v.Scopes, scopeChoice{Value: string(s), Words: scopeWords[s], Chosen: slices.Contains(chosen, string(s))})
+	}
+	if v.Expiry == "" {
+		v.Expiry = "never"
+	}
+	for _, e := range expiries {
+		v.Expires = append(v.Expires, expiryChoice{Value: e.value, Words: e.words, Chosen: e.value == v.Expiry})
 	}
 	if v.Errors == nil {
 		v.Errors = map[string]string{}
@@ -78,7 +122,7 @@ func (d *dashboard) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(r); err != nil {
 		return err
 	}
-	v := &keysView{page: d.newPage(r, "keys", "API keys"), Name: r.PostForm.Get("name"), Errors: map[string]string{}}
+	v := &keysView{page: d.newPage(r, "keys", "API keys"), Name: r.PostForm.Get("name"), Expiry: r.PostForm.Get("expires"), Errors: map[string]string{}}
 	name := strings.TrimSpace(v.Name)
 	var scopes []cybervault.Scope
 	for _, s := range r.PostForm["scopes"] {
@@ -92,10 +136,14 @@ func (d *dashboard) createKey(w http.ResponseWriter, r *http.Request) error {
 	if len(scopes) == 0 {
 		v.Errors["scopes"] = "Choose at least one thing that the key may do."
 	}
+	expires, ok := d.expiryOf(cmp.Or(v.Expiry, "never"))
+	if !ok {
+		v.Errors["expires"] = "Choose when the key expires."
+	}
 	if len(v.Errors) > 0 {
 		return d.renderKeys(w, r, http.StatusUnprocessableEntity, v, r.PostForm["scopes"])
 	}
-	key, clear, err := d.Keys.CreateKey(r.Context(), workspaceOf(r.Context()), name, scopes)
+	key, clear, err := d.Keys.CreateKey(r.Context(), workspaceOf(r.Context()), name, scopes, expires)
 	if code := cybervault.ErrorCode(err); code == cybervault.CodeInvalid || code == cybervault.CodeConflict {
 		if e := asError(err); e != nil && (e.Field == "name" || e.Field == "scopes") {
 			v.Errors[e.Field] = e.Message
@@ -107,7 +155,7 @@ func (d *dashboard) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v.Name, v.NewKey, v.NewName = "", clear, cut(key.Name, shownInList)
+	v.Name, v.Expiry, v.NewKey, v.NewName = "", "", clear, cut(key.Name, shownInList)
 	return d.renderKeys(w, r, http.StatusOK, v, []string{string(cybervault.ScopeEventsWrite), string(cybervault.ScopeRead)})
 }
 

@@ -96,7 +96,8 @@ type Keys interface {
 	// Keys lists the workspace's API keys, newest first, revoked ones included.
 	Keys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error)
 	// CreateKey answers with the key's record and the key itself, which is kept nowhere.
-	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error)
+	// It is refused from expires on; zero is never.
+	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (*cybervault.APIKey, string, error)
 	RevokeKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID) error
 }
 

@@ -233,4 +233,11 @@ func TestKeys(t *testing.T) {
 	s.post(keys+"/"+list[0].ID.String()+"/revoke", nil).leadsTo(t, keys+"?done=revoked")
 	s.get(keys+"?done=revoked").want(t, 200, "Revoked", "The API key is revoked.")
 	s.post(keys+"/key_nonsense/revoke", nil).want(t, http.StatusNotFound)
+
+	s.post(keys, url.Values{"name": {"short"}, "scopes": {"read"}, "expires": {"7"}}).want(t, http.StatusUnprocessableEntity, "Choose when the key expires")
+	s.post(keys, url.Values{"name": {"short"}, "scopes": {"read"}, "expires": {"90"}}).want(t, 200, "shown this once", "Expires")
+	list, _ = s.fake.Keys(t.Context(), s.fake.Workspace)
+	if life := list[0].ExpiresAt.Sub(list[0].CreatedAt); life < 89*24*time.Hour || life > 91*24*time.Hour {
+		t.Errorf("the key lives %s", life)
+	}
 }

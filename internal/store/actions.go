@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,4 +149,13 @@ func (s *Store) allOrNone(ctx context.Context, fn func(transaction) error) error
 		return u.refusal
 	}
 	return err
+}
+
+// ActionHead is the end of the log of who did what; its number is 0 where it is empty.
+func (s *Store) ActionHead(ctx context.Context) (cybervault.ActionHead, error) {
+	var head cybervault.ActionHead
+	var hash []byte
+	err := s.db.QueryRowContext(ctx, "SELECT number, hash FROM action_head WHERE one = 1").Scan(&head.Number, &hash)
+	head.Hash = hex.EncodeToString(hash)
+	return head, readError(err)
 }

@@ -162,3 +162,67 @@ func changeDatabase(t *testing.T, server *testenv.Server, statement string) {
 		t.Fatal(err)
 	}
 }
+
+// Who did what is written down on both databases, by the API and by people, and can be
+// checked from a file.
+func TestWhoDidWhatIsListedAndChecked(t *testing.T) {
+	onBoth(t, func(t *testing.T, server *testenv.Server) {
+		a := &auditor{t: t, dir: t.TempDir(), server: server}
+		w := addWebhook(t, server, testenv.NewPlainReceiver(t), "")
+		call[map[string]any](t, server, http.StatusOK, http.MethodPatch, "/v1/webhooks/"+w.ID, `{"description":"to the SIEM"}`)
+		out := a.run("actions", "--action", "webhook", "--json")
+		for _, want := range []string{`"webhook.create"`, `"webhook.update"`, `"kind":"api_key"`, `"name":"bootstrap"`, `"address":"127.0.0.1"`, "to the SIEM"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the log lacks %s:\n%s", want, out)
+			}
+		}
+		if strings.Contains(out, "whsec_") {
+			t.Errorf("a secret is in the log:\n%s", out)
+		}
+		a.run("export", a.file("actions"))
+		words := a.run("verify", a.file("actions"))
+		lines := strings.Split(strings.TrimSpace(words), "\n")
+		head := lines[len(lines)-1]
+		call[map[string]any](t, server, http.StatusOK, http.MethodPatch, "/v1/webhooks/"+w.ID, `{"description":"to the other SIEM"}`)
+		if out := a.run("verify", "--head", head); !strings.Contains(out, "lines are those that were kept") {
+			t.Errorf("verify says:\n%s", out)
+		}
+		server.Stop()
+		a.server = nil
+		a.run("verify", a.file("actions"), "--head", head)
+	}, "--dev")
+}
+
+// Whatever is changed in the database by hand, the check names it. The database itself
+// refuses it first.
+func TestAuditVerifyNamesWhatWasChanged(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartServer(t, testenv.ServerOptions{Args: []string{"--dev"}})
+	a := &auditor{t: t, dir: t.TempDir(), server: server}
+	for range 3 {
+		addWebhook(t, server, testenv.NewPlainReceiver(t), "")
+	}
+	words := strings.Split(strings.TrimSpace(a.run("verify")), "\n")
+	kept := words[len(words)-1]
+	for _, c := range []struct{ change, want, undo string }{
+		{`UPDATE actions SET actor_name = 'mallory' WHERE number = 2`, "line 2 was changed", `UPDATE actions SET actor_name = 'bootstrap' WHERE number = 2`},
+		{`UPDATE actions SET at = at + 1 WHERE number = 3`, "line 3 was changed", `UPDATE actions SET at = at - 1 WHERE number = 3`},
+		{`UPDATE actions SET number = -number WHERE number = 2`, "line 2 is missing", `UPDATE actions SET number = -number WHERE number = -2`},
+		{`UPDATE actions SET number = -number WHERE number = (SELECT MAX(number) FROM actions)`, "are missing: the store has written them", ""},
+		{`UPDATE action_head SET number = (SELECT MAX(number) FROM actions), hash = (SELECT hash FROM actions ORDER BY number DESC LIMIT 1)`, "that was kept: lines were removed from its end", ""},
+	} {
+		server.Stop()
+		changeDatabase(t, server, `DROP TRIGGER IF EXISTS actions_stay;`+c.change)
+		server.Restart()
+		out, err := a.try("verify", "--head", kept)
+		if err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %v; want it to say %q:\n%s", c.change, err, c.want, out)
+		}
+		if c.undo != "" {
+			server.Stop()
+			changeDatabase(t, server, c.undo)
+			server.Restart()
+			a.run("verify", "--head", kept)
+		}
+	}
+}

@@ -317,7 +317,7 @@ func (f *Fake) Keys(_ context.Context, ws cybervault.WorkspaceID) ([]*cybervault
 }
 
 // CreateKey adds one.
-func (f *Fake) CreateKey(_ context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope) (*cybervault.APIKey, string, error) {
+func (f *Fake) CreateKey(_ context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (*cybervault.APIKey, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.check(ws); err != nil {
@@ -326,7 +326,7 @@ func (f *Fake) CreateKey(_ context.Context, ws cybervault.WorkspaceID, name stri
 	if len(name) > 100 {
 		return nil, "", cybervault.Invalid("name", "The name is longer than 100 bytes.")
 	}
-	k := &cybervault.APIKey{Workspace: ws, Name: name, Scopes: scopes, CreatedAt: f.clock()}
+	k := &cybervault.APIKey{Workspace: ws, Name: name, Scopes: scopes, CreatedAt: f.clock(), ExpiresAt: expires}
 	k.ID.UUID = f.ids.Next()
 	clear := "cv_" + strings.ReplaceAll(f.ids.Next().String(), "-", "")
 	k.Hint = clear[:11]

@@ -191,7 +191,7 @@ func (f *Fake) seedKeys(now time.Time) {
 		{"Log shipper, eu-west", []cybervault.Scope{cybervault.ScopeTelemetryWrite}, 3 * time.Hour, false},
 	} {
 		f.setClock(now.Add(-k.age))
-		key, _, err := f.CreateKey(context.Background(), f.Workspace, k.name, k.scopes)
+		key, _, err := f.CreateKey(context.Background(), f.Workspace, k.name, k.scopes, time.Time{})
 		if err == nil && k.off {
 			err = f.RevokeKey(context.Background(), f.Workspace, key.ID)
 		}
