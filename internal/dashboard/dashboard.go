@@ -23,6 +23,7 @@ type Config struct {
 	Previewer Previewer
 	Catalogue Catalogue
 	Keys      Keys
+	Actions   Actions
 	Access    Access
 	Changes   Changes
 	Incidents Incidents

@@ -68,6 +68,14 @@ func hostileSite(t *testing.T) *site {
 	if _, _, err := s.fake.CreateKey(t.Context(), s.fake.Workspace, hostile[:90], []cybervault.Scope{cybervault.Scope(hostile)}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
+	for _, text := range []string{hostile, huge, strings.Repeat("<b>", 1<<16)} {
+		doc, err := json.Marshal(map[string]string{text: text, "": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorKind(text), ID: text, Name: text, Address: text}, text, text, string(doc), `"`+strings.Repeat("x", 1<<20)+`"`)
+		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorUser, Name: text}, "webhook.update", "whk_"+text, "no JSON", string(doc))
+	}
 	return s
 }
 
@@ -115,7 +123,7 @@ func hostileMember(s *site, g cybervault.Gist, text string) *cybervault.Incident
 // paths is every page that shows data.
 func (s *site) paths() []string {
 	s.t.Helper()
-	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys"}
+	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log"}
 	for _, q := range []string{
 		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
 		"/incidents?q", "/incidents?entity", "/incidents?severity", "/incidents?status", "/incidents?before", "/rules?q", "/rules?level", "/rules?show", "/rules?page",

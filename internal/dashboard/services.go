@@ -101,6 +101,15 @@ type Keys interface {
 	RevokeKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID) error
 }
 
+// Actions is the log of who did what.
+type Actions interface {
+	// Actions lists the actions of a workspace, newest first.
+	Actions(ctx context.Context, q cybervault.ActionQuery) (cybervault.Page[*cybervault.Action], error)
+	// ExportActions hands every line of the log to line, oldest first, and returns its
+	// end. Of other workspaces' lines a workspace may be told the hashes only.
+	ExportActions(ctx context.Context, ws cybervault.WorkspaceID, line func(cybervault.ActionLine) error) (cybervault.ActionHead, error)
+}
+
 // Access says who is logged in, lets people in, and manages them. A cookie is the
 // opaque value that a browser keeps. Errors carry a code: unauthorized where nobody is
 // logged in or a password is not right, unavailable with the field "tries" after too

@@ -33,6 +33,7 @@ type Fake struct {
 	attempts   map[cybervault.DeliveryID][]*cybervault.Attempt
 	answers    map[cybervault.WebhookID]Answer
 	keys       []*cybervault.APIKey
+	actions    []*cybervault.Action // oldest first
 	incidents  []*cybervault.Incident
 	members    map[cybervault.IncidentID][]*cybervault.IncidentMember
 	rules      []cybervault.RuleDetail // by title

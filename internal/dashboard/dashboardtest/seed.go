@@ -137,6 +137,7 @@ func (f *Fake) Seed() {
 		w.Verification, w.VerifiedAt = true, now.Add(-9*24*time.Hour)
 	})
 	f.seedKeys(now)
+	f.seedActions(now, tickets.ID)
 	for second := 3600; second > 2; {
 		f.setClock(now.Add(-time.Duration(second)*time.Second - time.Duration(random.IntN(1000))*time.Millisecond))
 		switch {
@@ -184,14 +185,18 @@ func (f *Fake) seedKeys(now time.Time) {
 		scopes []cybervault.Scope
 		age    time.Duration
 		off    bool
+		used   time.Duration
 	}{
-		{"First key", []cybervault.Scope{cybervault.ScopeAdmin}, 60 * 24 * time.Hour, true},
-		{"Terraform", []cybervault.Scope{cybervault.ScopeAdmin}, 9 * 24 * time.Hour, false},
-		{"CI pipeline", []cybervault.Scope{cybervault.ScopeEventsWrite, cybervault.ScopeRead}, 5 * 24 * time.Hour, false},
-		{"Log shipper, eu-west", []cybervault.Scope{cybervault.ScopeTelemetryWrite}, 3 * time.Hour, false},
+		{"First key", []cybervault.Scope{cybervault.ScopeAdmin}, 60 * 24 * time.Hour, true, 9 * 24 * time.Hour},
+		{"Terraform", []cybervault.Scope{cybervault.ScopeAdmin}, 9 * 24 * time.Hour, false, 3 * time.Hour},
+		{"CI pipeline", []cybervault.Scope{cybervault.ScopeEventsWrite, cybervault.ScopeRead}, 5 * 24 * time.Hour, false, time.Minute},
+		{"Log shipper, eu-west", []cybervault.Scope{cybervault.ScopeTelemetryWrite}, 3 * time.Hour, false, 0},
 	} {
 		f.setClock(now.Add(-k.age))
 		key, _, err := f.CreateKey(context.Background(), f.Workspace, k.name, k.scopes, time.Time{})
+		if err == nil && k.used > 0 {
+			key.UsedAt = now.Add(-k.used)
+		}
 		if err == nil && k.off {
 			err = f.RevokeKey(context.Background(), f.Workspace, key.ID)
 		}
