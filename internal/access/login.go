@@ -102,15 +102,30 @@ func (a *Access) hasSecondFactor(ctx context.Context, u *cybervault.User) (bool,
 
 // start begins a session for a user whose password, or what took its place, was right.
 func (a *Access) start(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, from cybervault.Caller, method string, ask bool) (string, error) {
-	all, err := a.people.Memberships(ctx, u.ID)
-	if err != nil {
-		return "", err
-	}
 	second := false
 	if ask {
+		var err error
 		if second, err = a.hasSecondFactor(ctx, u); err != nil {
 			return "", err
 		}
+	}
+	return a.startIn(ctx, u, ws, from, method, second)
+}
+
+// startDue is start for who is asked for a second factor if they have one; due says so.
+func (a *Access) startDue(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, from cybervault.Caller, method string) (cookie string, due bool, err error) {
+	if due, err = a.hasSecondFactor(ctx, u); err != nil {
+		return "", false, err
+	}
+	cookie, err = a.startIn(ctx, u, ws, from, method, due)
+	return cookie, due, err
+}
+
+// startIn begins a session in a workspace that the user is a member of.
+func (a *Access) startIn(ctx context.Context, u *cybervault.User, ws cybervault.WorkspaceID, from cybervault.Caller, method string, second bool) (string, error) {
+	all, err := a.people.Memberships(ctx, u.ID)
+	if err != nil {
+		return "", err
 	}
 	for _, m := range all {
 		if m.Workspace == ws {

@@ -459,3 +459,67 @@ func TestStoredPasswords(t *testing.T) {
 		}
 	}
 }
+
+// Somebody whom a provider vouches for is a member from then on; the groups of the
+// provider decide the role if they are to, and an account of the address is kept.
+func TestLoginVouched(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.owner()
+	role := func(email string) cybervault.Role {
+		members, err := h.Members(t.Context(), h.ws)
+		h.must(err)
+		for _, m := range members {
+			if m.Email == email {
+				return m.Role
+			}
+		}
+		return ""
+	}
+	bob := access.Identity{Issuer: "https://id.example.com", Subject: "b-1", Email: "bob@example.com", Name: "Bob", Role: cybervault.RoleViewer}
+	cookie, due, err := h.LoginVouched(t.Context(), home, bob)
+	h.must(err)
+	if s := h.session(cookie); due || s.Role != cybervault.RoleViewer || s.Email != "bob@example.com" || s.Name != "Bob" || s.Method != "openid" {
+		t.Fatalf("%+v, %v", s, due)
+	}
+	// A member who was given more keeps it, unless the provider decides.
+	h.must(h.SetRole(t.Context(), ann, h.session(cookie).User, cybervault.RoleAdmin))
+	_, _, err = h.LoginVouched(t.Context(), home, bob)
+	h.must(err)
+	if role("bob@example.com") != cybervault.RoleAdmin {
+		t.Errorf("is %s now", role("bob@example.com"))
+	}
+	bob.Decides, bob.Role = true, cybervault.RoleAnalyst
+	_, _, err = h.LoginVouched(t.Context(), home, bob)
+	h.must(err)
+	if role("bob@example.com") != cybervault.RoleAnalyst {
+		t.Errorf("is %s now", role("bob@example.com"))
+	}
+	// The subject is who it is: the address may change at the provider.
+	bob.Email = "robert@example.com"
+	cookie, _, err = h.LoginVouched(t.Context(), home, bob)
+	h.must(err)
+	if s := h.session(cookie); s.Email != "bob@example.com" {
+		t.Errorf("%+v", s)
+	}
+	// And whoever gets the address later is somebody else.
+	_, _, err = h.LoginVouched(t.Context(), home, access.Identity{Issuer: "https://id.example.com", Subject: "b-2", Email: "bob@example.com", Role: cybervault.RoleOwner, Decides: true})
+	h.want(err, cybervault.CodeForbidden)
+
+	// The owner's own account is joined, stays an owner for being the last, and is asked
+	// for the second factor that it has.
+	app := h.NewAuthenticator(ann.Email)
+	_, err = h.AddAuthenticator(t.Context(), ann, app.Secret, h.code(app.Secret))
+	h.must(err)
+	cookie, due, err = h.LoginVouched(t.Context(), home, access.Identity{Issuer: "https://id.example.com", Subject: "a-1", Email: "ann@example.com", Role: cybervault.RoleViewer, Decides: true})
+	h.must(err)
+	if s := h.session(cookie); !due || !s.Due || s.Role != cybervault.RoleOwner || s.User != ann.User {
+		t.Errorf("%+v, %v", s, due)
+	}
+	_, due, err = h.Login(t.Context(), home, "ann@example.com", annsPassword)
+	if h.must(err); !due {
+		t.Error("the password alone lets in")
+	}
+	_, _, err = h.Login(t.Context(), home, "bob@example.com", "")
+	h.want(err, cybervault.CodeUnauthorized)
+}

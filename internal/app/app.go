@@ -7,6 +7,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ type App struct {
 	outbound    *outbound.Client
 	resolver    outbound.Resolver // nil: the system's
 	access      *access.Access
+	signOn      dashboard.SignOn // nil: none
 	changes     *observe.Changes // something that pages show may have changed
 	commits     *observe.Changes // the change log has grown
 	pipeline    *pipeline
@@ -140,6 +142,9 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.backups = &backups{store: a.store, dir: cfg.DataDir, workspace: a.workspace, version: version, fingerprint: store.KeyFingerprint(key), now: now}
 	a.access = access.New(a.store, a.store, a.workspace, now, ids)
+	if a.signOn, err = newSignOn(cfg, key, a.access, log); err != nil {
+		return nil, err
+	}
 	if cfg.BootstrapAPIKey != "" {
 		if err := a.access.Bootstrap(ctx, a.workspace, cfg.BootstrapAPIKey); err != nil {
 			return nil, err
@@ -212,7 +217,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, Incidents: a.incidents, Rules: a.controls,
+		Webhooks: a.router, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, SignOn: a.signOn, PublicURL: a.cfg.PublicURL, Incidents: a.incidents, Rules: a.controls,
 		Access: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {
@@ -257,10 +262,11 @@ func (a *App) Address() string { return a.listener.Addr().String() }
 // told to let one recover, the link opens it: it holds a token, which is made anew at
 // each start.
 func (a *App) DashboardURL() string {
+	at := cmp.Or(a.cfg.PublicURL, "http://"+a.Address())
 	if a.token == "" {
-		return "http://" + a.Address() + "/"
+		return at + "/"
 	}
-	return "http://" + a.Address() + "/login?" + url.Values{"token": {a.token}}.Encode()
+	return at + "/login?" + url.Values{"token": {a.token}}.Encode()
 }
 
 // Workspace is the first workspace.

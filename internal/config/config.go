@@ -64,6 +64,8 @@ type Config struct {
 	NATS              NATS           // telemetry from NATS JetStream
 	Syslog            Syslog         // telemetry from senders of syslog
 	Detect            Detect         // the threat engine
+	PublicURL         string         // scheme, host and port under which people reach the dashboard; empty: not known
+	OIDC              OIDC           // the log-in by OpenID Connect
 	Paranoia          int            // CRS paranoia level, 1 to 4
 	WebSites          map[string]int // hosts with a level of their own
 }
@@ -84,6 +86,7 @@ func Default() Config {
 		DrainTimeout:  10 * time.Second,
 		Paranoia:      1,
 		Kafka:         Kafka{Group: "cybervault", Start: "earliest"},
+		OIDC:          OIDC{Name: "single sign-on"},
 		NATS:          NATS{Durable: "cybervault", Start: "earliest"},
 	}
 }
@@ -163,7 +166,7 @@ func (c Config) attrs() []slog.Attr {
 		slog.String("secret_key_file", c.KeyFile()),
 		slog.String("bootstrap_api_key", redact(c.BootstrapAPIKey)),
 		slog.String("drain_timeout", cybervault.FormatDuration(c.DrainTimeout)),
-	}, slices.Concat(c.paranoiaAttrs(), c.streamAttrs(), c.syslogAttrs())...)
+	}, slices.Concat(c.paranoiaAttrs(), c.streamAttrs(), c.syslogAttrs(), c.oidcAttrs())...)
 }
 
 func rangesText(ranges []netip.Prefix) string {

@@ -69,7 +69,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		AllowDestinations: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/64")},
 		Dev:               true, RecoveryLink: true, LogLevel: slog.LevelDebug, LogFormat: config.LogJSON,
 		SecretKeyFile: "/run/key", DrainTimeout: 3 * time.Second, DisableAfter: 24 * time.Hour, Retention: 7 * 24 * time.Hour, RetentionDead: 36 * time.Hour, IncidentQuiet: 2 * time.Hour,
-		Paranoia: 1, Kafka: config.Default().Kafka, NATS: config.Default().NATS, // streams_test.go sets them
+		Paranoia: 1, Kafka: config.Default().Kafka, NATS: config.Default().NATS, OIDC: config.Default().OIDC, // streams_test.go and oidc_test.go set them
 	}
 	cases := map[string]struct {
 		args []string
@@ -332,6 +332,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	check("CYBERVAULT_KAFKA_PASSWORD", "kafka_password")
 	check("CYBERVAULT_NATS_PASSWORD", "nats_password")
 	check("CYBERVAULT_NATS_TOKEN", "nats_token")
+	check("CYBERVAULT_OIDC_CLIENT_SECRET", "oidc_client_secret")
 	for variable := range lines {
 		t.Errorf("docs/configuration.md documents %s, which does not exist", variable)
 	}

@@ -58,7 +58,7 @@ func (f *Flags) Load(env func(string) (string, bool)) (Config, error) {
 		}
 	}
 	if len(errs) == 0 {
-		errs = append(c.checkStreams(), c.checkSyslog()...)
+		errs = slices.Concat(c.checkStreams(), c.checkSyslog(), c.checkOIDC())
 	}
 	if len(errs) > 0 {
 		return Config{}, errors.Join(errs...)

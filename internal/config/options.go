@@ -103,7 +103,7 @@ func options() []option {
 			name: "drain-timeout", hint: "duration", usage: "how long a graceful stop waits for running attempts",
 			set: setDrainTimeout,
 		},
-	}, slices.Concat(paranoiaOptions(), streamOptions(), syslogOptions(), detectOptions())...)
+	}, slices.Concat(paranoiaOptions(), streamOptions(), syslogOptions(), detectOptions(), oidcOptions())...)
 }
 
 // defaultText is the default of an option as it would be written.

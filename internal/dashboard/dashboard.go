@@ -24,11 +24,15 @@ type Config struct {
 	Catalogue Catalogue
 	Keys      Keys
 	Actions   Actions
+	SignOn    SignOn // nil: nobody logs in by OpenID Connect
 	Access    Access
 	Changes   Changes
 	Incidents Incidents
 	Rules     Rules
 
+	// PublicURL is where people reach the dashboard, https://host; empty: where the
+	// request says.
+	PublicURL string
 	// RetrySchedule is what the server was told to use where a webhook has none
 	// of its own; nil: cybervault.DefaultRetrySchedule.
 	RetrySchedule []time.Duration

@@ -19,12 +19,13 @@ import (
 // site is the dashboard over a fake workspace, with a visitor who has cookies
 // and no JavaScript.
 type site struct {
-	t      *testing.T
-	fake   *dashboardtest.Fake
-	access *access.Access
-	client *http.Client
-	url    string
-	log    *strings.Builder
+	handler http.Handler
+	t       *testing.T
+	fake    *dashboardtest.Fake
+	access  *access.Access
+	client  *http.Client
+	url     string
+	log     *strings.Builder
 }
 
 func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
@@ -41,6 +42,7 @@ func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.handler = h
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	jar, err := cookiejar.New(nil)

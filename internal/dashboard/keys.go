@@ -111,7 +111,7 @@ func (d *dashboard) renderKeys(w http.ResponseWriter, r *http.Request, status in
 	if v.Errors == nil {
 		v.Errors = map[string]string{}
 	}
-	v.Origin = origin(r)
+	v.Origin = d.origin(r)
 	if r.Method == http.MethodPost {
 		v.Replace, v.Here = "/settings/api-keys", "/settings/api-keys"
 	}

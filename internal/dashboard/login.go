@@ -17,7 +17,9 @@ type loginView struct {
 	Next    string
 	Problem string
 	Email   string
-	ByToken bool // the installation has no owner yet: the printed link opens it
+	Refused string // why a log-in by OpenID Connect came to nothing
+	SignOn  string // the provider's name
+	ByToken bool   // the installation has no owner yet: the printed link opens it
 }
 
 // showLogin asks for email address and password. Where there is no owner yet, or the
@@ -124,7 +126,7 @@ func (d *dashboard) startOperator(w http.ResponseWriter, r *http.Request, token,
 func (d *dashboard) renderLogin(w http.ResponseWriter, r *http.Request, status int, v *loginView) error {
 	v.page = d.newPage(r, "", "Log in")
 	v.Inside, v.Here = false, "/login?next="+url.QueryEscape(v.Next)
-	if v.Problem != "" {
+	if v.Problem != "" || v.Refused != "" {
 		v.Replace = v.Here
 	}
 	owned, err := d.Access.SetUp(r.Context())
@@ -132,6 +134,9 @@ func (d *dashboard) renderLogin(w http.ResponseWriter, r *http.Request, status i
 		return err
 	}
 	v.ByToken = v.ByToken || !owned
+	if d.SignOn != nil {
+		v.SignOn = d.SignOn.Name()
+	}
 	return d.render(w, status, "login", v)
 }
 

@@ -109,7 +109,7 @@ func (d *dashboard) renderMembers(w http.ResponseWriter, r *http.Request, status
 
 // offer shows the link of an invitation.
 func (v *membersView) offer(d *dashboard, r *http.Request, i *cybervault.Invitation, token string) {
-	v.Link = origin(r) + "/invitation?" + url.Values{"token": {token}}.Encode()
+	v.Link = d.origin(r) + "/invitation?" + url.Values{"token": {token}}.Encode()
 	v.For, v.Reset, v.Expires = cut(i.Email, shownInList), i.Reset, d.moment(i.ExpiresAt)
 }
 

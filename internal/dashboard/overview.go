@@ -58,7 +58,7 @@ type troubleRow struct {
 
 func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	ctx, now := r.Context(), d.Now()
-	v := &overviewView{page: d.newPage(r, "overview", "Overview"), Spans: make([]span, len(spans)), Origin: origin(r)}
+	v := &overviewView{page: d.newPage(r, "overview", "Overview"), Spans: make([]span, len(spans)), Origin: d.origin(r)}
 	copy(v.Spans, spans)
 	chosen := 0
 	for i := range v.Spans {
@@ -278,7 +278,10 @@ func failing(d *cybervault.Delivery) bool {
 }
 
 // origin is this server's address as the browser sees it.
-func origin(r *http.Request) string {
+func (d *dashboard) origin(r *http.Request) string {
+	if d.PublicURL != "" {
+		return d.PublicURL
+	}
 	if overTLS(r) {
 		return "https://" + r.Host
 	}

@@ -34,6 +34,8 @@ func (d *dashboard) routes() []route {
 		{"POST /login", open, d.login},
 		{"GET /login/code", open, d.showCode},
 		{"POST /login/code", open, d.giveCode},
+		{"GET /login/openid", open, d.beginSignOn},
+		{"GET /login/openid/return", open, d.endSignOn},
 		{"GET /invitation", open, d.showInvitation},
 		{"POST /invitation", open, d.acceptInvitation},
 		{"POST /theme", open, d.setTheme},

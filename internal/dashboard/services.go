@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"net/url"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -99,6 +100,19 @@ type Keys interface {
 	// It is refused from expires on; zero is never.
 	CreateKey(ctx context.Context, ws cybervault.WorkspaceID, name string, scopes []cybervault.Scope, expires time.Time) (*cybervault.APIKey, string, error)
 	RevokeKey(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.APIKeyID) error
+}
+
+// SignOn is the log-in by OpenID Connect. Errors are for the person: unauthorized,
+// forbidden, or unavailable.
+type SignOn interface {
+	// Name is what the provider is called on the log-in page.
+	Name() string
+	// Begin returns where to send the browser, and what it is to keep in a cookie until
+	// it comes back.
+	Begin(ctx context.Context) (redirect, sealed string, err error)
+	// Finish takes what the browser kept and the query it came back with. due is as for
+	// Access.Login.
+	Finish(ctx context.Context, from cybervault.Caller, sealed string, query url.Values) (cookie string, due bool, err error)
 }
 
 // Actions is the log of who did what.

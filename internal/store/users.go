@@ -289,7 +289,7 @@ func (s *Store) SetRole(ctx context.Context, ws cybervault.WorkspaceID, user cyb
 
 // Enrol makes sure that a user whom a provider of OpenID Connect has vouched for is a
 // member of a workspace with a role, and knows them by the subject from now on. u is
-// inserted where it is new.
+// inserted where it is new. The last owner keeps that role.
 func (s *Store) Enrol(ctx context.Context, u *cybervault.User, isNew bool, ws cybervault.WorkspaceID, role cybervault.Role) error {
 	sealed, err := s.sealUser(u)
 	if err != nil {
@@ -309,6 +309,18 @@ func (s *Store) Enrol(ctx context.Context, u *cybervault.User, isNew bool, ws cy
 		}
 		if was == string(role) {
 			return nil
+		}
+		if was == string(cybervault.RoleOwner) { // the last one stays, whatever the provider says
+			owners := int64(0)
+			if err := tx.query("UPDATE action_head SET number = number WHERE one = 1 RETURNING number", nil, func([]any) {}); err != nil {
+				return err
+			}
+			if err := tx.query("SELECT COUNT(*) FROM members WHERE workspace_id = ? AND role = 'owner'", []any{ws.Key()}, func(row []any) { owners = asInt(row[0]) }); err != nil {
+				return err
+			}
+			if owners < 2 {
+				return nil
+			}
 		}
 		if err := insertMember(tx, ws, u.ID, role, s.now()); err != nil {
 			return err

@@ -11,7 +11,9 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/access/oidc/oidctest"
 	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
+	"github.com/cybervault/cybervault/test/testenv"
 )
 
 // populate makes an owner, two members, and an invitation that waits.
@@ -142,4 +144,33 @@ func TestLogInWithACode(t *testing.T) {
 	v.until("the overview", `location.pathname === "/"`)
 	v.open("/account")
 	v.faultless("account", axe, phone)
+}
+
+// On the real server, with a provider of its own: log in there, and be who its groups
+// say.
+func TestLoginByOpenID(t *testing.T) {
+	t.Parallel()
+	idp, front := oidctest.New(t), testenv.NewFront(t)
+	product := testenv.StartServer(t, testenv.ServerOptions{
+		Args: []string{"--public-url", front.URL, "--oidc-issuer", idp.URL, "--oidc-client-id", idp.ClientID, "--oidc-name", "Example ID", "--oidc-role", "security=analyst"},
+		Env:  []string{"CYBERVAULT_OIDC_CLIENT_SECRET=" + idp.ClientSecret},
+	})
+	front.Behind(t, product.URL())
+	p := newTab(t, &server{url: front.URL}, wide)
+	axe := axeScript(t)
+	p.open("/login")
+	p.faultless("the log-in page with a provider", axe, wide)
+	idp.Deny("access_denied", "not today")
+	p.expect("401")
+	p.follow(`a[href^="/login/openid"]`)
+	if text := p.text(`main`); !strings.Contains(text, "refused at the OpenID provider") {
+		t.Errorf("refused, the page says %s", text)
+	}
+	idp.Deny("", "")
+	p.follow(`a[href^="/login/openid"]`)
+	p.until("the overview", `location.pathname === "/" && document.querySelector(".who").innerText.includes("Ada Lovelace")`)
+	p.open("/settings/integrations/webhooks")
+	if text := p.text(`main`); strings.Contains(text, "Add webhook") {
+		t.Errorf("an analyst is offered %s", text)
+	}
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cybervault/cybervault/internal/access/oidc/oidctest"
 	"github.com/cybervault/cybervault/test/testenv"
 )
 
 // browser is a person at the dashboard, with cookies and without JavaScript.
 type browser struct {
 	*testing.T
-	server *testenv.Server
+	at     func() string // the address, which a restart changes
 	client *http.Client
 }
 
@@ -25,23 +26,23 @@ func newBrowser(t *testing.T, server *testenv.Server) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t, server, &http.Client{Jar: jar}}
+	return &browser{t, server.URL, &http.Client{Jar: jar}}
 }
 
 // open gets a page, or with a form posts to it, and follows where that leads: the
 // path and the page that it ends at.
 func (b *browser) open(path string, form url.Values, status int) (at, body string) {
 	b.Helper()
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, b.server.URL()+path, nil)
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, b.at()+path, nil)
 	if form != nil {
-		r, err = http.NewRequestWithContext(b.Context(), http.MethodPost, b.server.URL()+path, strings.NewReader(form.Encode()))
+		r, err = http.NewRequestWithContext(b.Context(), http.MethodPost, b.at()+path, strings.NewReader(form.Encode()))
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Origin", b.server.URL())
+		r.Header.Set("Origin", b.at())
 	}
 	res, err := b.client.Do(r)
 	if err != nil {
@@ -56,6 +57,63 @@ func (b *browser) open(path string, form url.Values, status int) (at, body strin
 		b.Fatalf("%s is answered %d, want %d: %.2000s", path, res.StatusCode, status, raw)
 	}
 	return res.Request.URL.Path, string(raw)
+}
+
+// A log-in at an OpenID provider, on both databases: a new member, whose groups decide
+// the role each time; one who is in none is refused; a node that starts while the
+// provider is away serves, and says so.
+func TestOpenIDConnect(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]func(t *testing.T) []string{
+		"sqlite": func(*testing.T) []string { return nil }, "postgres": func(t *testing.T) []string { t.Helper(); return []string{"--database-url", testenv.Postgres(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			idp, front := oidctest.New(t), testenv.NewFront(t)
+			options := testenv.ServerOptions{Env: []string{"CYBERVAULT_OIDC_CLIENT_SECRET=" + idp.ClientSecret}}
+			options.Args = append(database(t), "--public-url", front.URL, "--oidc-issuer", idp.URL, "--oidc-client-id", idp.ClientID, "--oidc-name", "Example ID",
+				"--oidc-role", "security=analyst", "--oidc-role", "admins=admin")
+			idp.Fail(oidctest.Discovery, oidctest.Error500)
+			server := testenv.StartServer(t, options)
+			front.Behind(t, server.URL())
+			ada := newBrowser(t, server)
+			ada.at = func() string { return front.URL }
+			if _, body := ada.open("/login/openid", nil, http.StatusServiceUnavailable); !strings.Contains(body, "The OpenID provider does not answer as it should") {
+				t.Errorf("while the provider is away: %.3000s", body)
+			}
+			idp.Fail(oidctest.Discovery, oidctest.Works)
+			if _, body := ada.open("/login?next=/events", nil, 200); !strings.Contains(body, `href="/login/openid?next=%2fevents"`) || !strings.Contains(body, "Log in with Example ID") {
+				t.Errorf("the log-in page: %.3000s", body)
+			}
+			if at, _ := ada.open("/login/openid?next=/events", nil, 200); at != "/events" {
+				t.Errorf("logged in, Ada is at %s", at)
+			}
+			if _, body := ada.open("/account", nil, 200); !strings.Contains(body, "ada@example.com") || !strings.Contains(body, "Ada Lovelace") {
+				t.Errorf("the account: %.3000s", body)
+			}
+			ada.open("/settings/members", nil, http.StatusForbidden)
+			user := oidctest.User{Subject: "ada-1", Email: "ada@example.com", EmailVerified: new(bool), Groups: []string{"admins"}}
+			*user.EmailVerified = true
+			idp.SetUser(user)
+			ada.open("/login/openid", nil, 200)
+			ada.open("/settings/members", nil, 200)
+			if _, body := ada.open("/settings/audit-log?actor=ada@", nil, 200); !strings.Contains(body, "changed a role") || !strings.Contains(body, "became a member") {
+				t.Errorf("the audit log: %.3000s", body)
+			}
+			user.Groups = []string{"cooks"}
+			idp.SetUser(user)
+			eve := newBrowser(t, server)
+			eve.at = ada.at
+			if _, body := eve.open("/login/openid", nil, http.StatusForbidden); !strings.Contains(body, "in none of the groups") {
+				t.Errorf("whoever is in no group reads %.3000s", body)
+			}
+			// An answer that this browser has not asked for, and one that is used again.
+			eve.open("/login/openid/return?code=x&state=y", nil, http.StatusUnauthorized)
+			if strings.Contains(server.Log(), idp.ClientSecret) {
+				t.Error("the client's secret is in the log")
+			}
+		})
+	}
 }
 
 var printedLink = regexp.MustCompile(`Dashboard: http://[^/\s]+(/\S*)`)

@@ -156,8 +156,11 @@ func authStyle(methods []string, secret bool) (oauth2.AuthStyle, error) {
 	return 0, unavailable("takes no client secret, by neither client_secret_basic nor client_secret_post: ask an administrator to allow one of them for this client", nil)
 }
 
+// unavailableField tells the provider's failure from the store's.
+const unavailableField = "openid"
+
 // unavailable is the provider's failure, or that of its configuration here: the
 // person can do nothing but wait or ask.
 func unavailable(what string, cause error) *cybervault.Error {
-	return &cybervault.Error{Code: cybervault.CodeUnavailable, Message: "the OpenID provider " + what + "; try again later, or log in another way", Err: brief(cause)}
+	return &cybervault.Error{Code: cybervault.CodeUnavailable, Field: unavailableField, Message: "the OpenID provider " + what + "; try again later, or log in another way", Err: brief(cause)}
 }

@@ -415,7 +415,11 @@ func passkeys(f *fixture) {
 }
 
 func enrolled(f *fixture) {
-	f.owner()
+	ann := f.owner()
+	f.must(f.s.Enrol(f.Context(), ann, false, f.ws, cybervault.RoleViewer))
+	if f.roles()["ann@example.com"] != cybervault.RoleOwner {
+		f.Error("the last owner is one no more")
+	}
 	u := f.user("bob@example.com")
 	u.Subject, u.Password = "https://id.example.com 42", ""
 	f.must(f.s.Enrol(f.Context(), u, true, f.ws, cybervault.RoleAnalyst))
@@ -434,4 +438,9 @@ func enrolled(f *fixture) {
 	}
 	_, err = f.s.UserBySubject(f.Context(), "")
 	f.wantCode(err, cybervault.CodeNotFound)
+	f.must(f.s.Enrol(f.Context(), u, false, f.ws, cybervault.RoleOwner))
+	f.must(f.s.Enrol(f.Context(), ann, false, f.ws, cybervault.RoleViewer))
+	if f.roles()["ann@example.com"] != cybervault.RoleViewer {
+		f.Error("one of two owners is one still")
+	}
 }
