@@ -148,3 +148,31 @@ func runBench(t *testing.T, scenario string, flags ...string) *bench.Report {
 	}
 	return report
 }
+
+// Every page of the dashboard is asked for, and weighs what is promised.
+func TestBenchDashboard(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), testenv.Binary(t), "bench", "dashboard", "--json", "--deliveries", "2000")
+	raw, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, raw)
+	}
+	var r bench.DashboardReport
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Pages) < 20 || len(r.Searches) != 4 || r.Reference.Median <= 0 || r.Slowest <= 0 || r.Ratio <= 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, p := range r.Pages {
+		if strings.HasPrefix(p.Query, "/deliveries?status=dead") && p.Rows == 0 {
+			t.Errorf("%+v has no rows", p)
+		}
+	}
+	if r.Searches[0].Rows != 50 || r.Searches[1].Rows != 0 {
+		t.Errorf("the searches find %+v", r.Searches)
+	}
+	if r.Scripts == 0 || r.Scripts > 60_000 || len(r.Foreign) > 0 {
+		t.Errorf("%d bytes of scripts, from elsewhere %v", r.Scripts, r.Foreign)
+	}
+}
