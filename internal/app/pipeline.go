@@ -11,6 +11,7 @@ import (
 	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/telemetry"
+	"github.com/cybervault/cybervault/internal/telemetry/roster"
 )
 
 // maxTelemetryBytes bounds one upload of telemetry, after decompression.
@@ -40,6 +41,7 @@ type pipeline struct {
 	metrics   *observe.Metrics
 	publisher publisher
 	incidents grouper
+	sources   roster.Roster
 
 	mu sync.Mutex
 	// unpublished are findings that the store could not take. The engine has
@@ -84,7 +86,12 @@ func (p *pipeline) ingest(ctx context.Context, ws cybervault.WorkspaceID, read f
 		}
 	}
 	batch := p.engine.Begin(ws)
-	summary, readErr := read(func(rec *cybervault.Record) error { return batch.Add(ctx, rec) })
+	sent := senders{}
+	summary, readErr := read(func(rec *cybervault.Record) error {
+		sent.count(rec)
+		return batch.Add(ctx, rec)
+	})
+	sent.told(&p.sources, ws)
 	// What was found is published even when the caller went away: the engine
 	// will not tell of it again.
 	ctx = context.WithoutCancel(ctx)

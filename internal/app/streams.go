@@ -55,10 +55,12 @@ func (f *feed) Judge(ctx context.Context, pieces []stream.Piece) (stream.Receipt
 	var receipt stream.Receipt
 	var lines int
 	batch := f.pipeline.engine.Begin(f.workspace)
+	sent := senders{}
 	err := func() error {
 		for i, piece := range pieces {
 			add := func(rec *cybervault.Record) error {
 				rec.Host = cmp.Or(rec.Host, piece.Host)
+				sent.count(rec)
 				return batch.Add(ctx, rec)
 			}
 			reader, err := f.reader(piece.Source, piece.Format)
@@ -77,6 +79,7 @@ func (f *feed) Judge(ctx context.Context, pieces []stream.Piece) (stream.Receipt
 		}
 		return nil
 	}()
+	sent.told(&f.pipeline.sources, f.workspace)
 	findings, judgeErr := batch.End(ctx)
 	f.unpublished = append(f.unpublished, findings...)
 	f.pipeline.metrics.Ingested(receipt.Records, lines)

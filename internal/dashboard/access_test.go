@@ -72,7 +72,7 @@ var who = map[string]string{
 	"POST /settings/integrations/webhooks/{id}/rotate": "oa", "POST /settings/integrations/webhooks/{id}/delete": "oa",
 	"GET /settings/api-keys": "oa", "POST /settings/api-keys": "oa", "POST /settings/api-keys/{id}/revoke": "oa",
 	"GET /settings/members": "oa", "POST /settings/members": "oa", "POST /settings/members/{id}/role": "oa", "POST /settings/members/{id}/remove": "oa",
-	"POST /settings/members/{id}/password": "oa", "POST /settings/invitations/{id}/withdraw": "oa", "POST /settings/workspaces": "oa", "GET /settings/audit-log": "oa", "GET /settings/audit-log/export": "oa",
+	"POST /settings/members/{id}/password": "oa", "POST /settings/invitations/{id}/withdraw": "oa", "POST /settings/workspaces": "oa", "GET /settings/health": "oanv", "POST /settings/health": "oa", "GET /settings/audit-log": "oa", "GET /settings/audit-log/export": "oa",
 	"/": "oanv",
 }
 

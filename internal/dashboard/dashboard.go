@@ -24,6 +24,7 @@ type Config struct {
 	Catalogue Catalogue
 	Keys      Keys
 	Actions   Actions
+	System    System
 	SignOn    SignOn // nil: nobody logs in by OpenID Connect
 	Access    Access
 	Changes   Changes

@@ -76,6 +76,10 @@ func hostileSite(t *testing.T) *site {
 		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorKind(text), ID: text, Name: text, Address: text}, text, text, string(doc), `"`+strings.Repeat("x", 1<<20)+`"`)
 		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorUser, Name: text}, "webhook.update", "whk_"+text, "no JSON", string(doc))
 	}
+	bad := cybervault.Check{Name: hostile, Status: cybervault.CheckStatus(hostile), Subject: hostile, Summary: hostile + huge, Remedy: hostile}
+	s.fake.SetChecks(bad)
+	s.fake.SetSystem(cybervault.System{Version: hostile, Store: hostile, Bytes: -1, Pending: -1, Nodes: []cybervault.Node{{Host: hostile + huge}}, Problems: []cybervault.Check{bad}},
+		cybervault.TelemetrySource{Name: hostile, Records: -1, Batches: 10, Usual: -time.Hour}, cybervault.TelemetrySource{Name: huge, Batches: 1 << 60, Usual: 1 << 60, LastSeen: time.Now().Add(time.Hour)})
 	return s
 }
 
@@ -123,7 +127,7 @@ func hostileMember(s *site, g cybervault.Gist, text string) *cybervault.Incident
 // paths is every page that shows data.
 func (s *site) paths() []string {
 	s.t.Helper()
-	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log"}
+	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log", "/settings/health"}
 	for _, q := range []string{
 		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
 		"/incidents?q", "/incidents?entity", "/incidents?severity", "/incidents?status", "/incidents?before", "/rules?q", "/rules?level", "/rules?show", "/rules?page",

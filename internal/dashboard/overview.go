@@ -40,6 +40,8 @@ type overviewView struct {
 	HasWebhooks bool
 	Origin      string // of this server, for the example command
 	Live        liveView
+	Sources     []sourceRow
+	MoreSources int
 }
 
 // tile is one figure of the overview.
@@ -98,6 +100,8 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	if v.Trouble, err = d.trouble(ctx, hooks, since); err != nil {
 		return err
 	}
+	sources := d.System.Sources(workspaceOf(ctx))
+	v.Sources, v.MoreSources = d.sourceRows(sources, overviewSources), max(0, len(sources)-overviewSources)
 	if v.Steps, err = d.checklist(ctx, &v.page, hooks); err != nil {
 		return err
 	}

@@ -103,6 +103,8 @@ func (d *dashboard) routes() []route {
 		{"POST /settings/members/{id}/remove", administer, d.removeMember},
 		{"POST /settings/members/{id}/password", administer, d.letChoosePassword},
 		{"POST /settings/invitations/{id}/withdraw", administer, d.withdrawInvitation},
+		{"GET /settings/health", read, d.showSystem},
+		{"POST /settings/health", administer, d.examineSystem},
 		{"GET /settings/audit-log", administer, d.listActions},
 		{"GET /settings/audit-log/export", administer, d.exportActions},
 		{"POST /settings/workspaces", administer, d.createWorkspace},

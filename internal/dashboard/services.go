@@ -115,6 +115,17 @@ type SignOn interface {
 	Finish(ctx context.Context, from cybervault.Caller, sealed string, query url.Values) (cookie string, due bool, err error)
 }
 
+// System says how the server stands.
+type System interface {
+	// System asks what can be told at once; what could not be asked is among its problems.
+	System(ctx context.Context) cybervault.System
+	// Sources lists where telemetry has come from, those that fell silent first.
+	Sources(ws cybervault.WorkspaceID) []cybervault.TelemetrySource
+	// Examine looks at everything, receivers too, which takes up to half a minute.
+	// CodeForbidden for a workspace that may not ask.
+	Examine(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.Check, error)
+}
+
 // Actions is the log of who did what.
 type Actions interface {
 	// Actions lists the actions of a workspace, newest first.

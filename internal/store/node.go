@@ -423,3 +423,18 @@ func (s *Store) FollowNodes(settings, freed func(), ended func(delivery string))
 	defer s.place.mu.Unlock()
 	s.place.news = news{settings: settings, freed: freed, ended: ended}
 }
+
+// NodeList lists the nodes that share the database; on SQLite this one alone, without a
+// host. A node that was lost a moment ago may still be in it.
+func (s *Store) NodeList(ctx context.Context) ([]cybervault.Node, error) {
+	if s.place == nil {
+		return []cybervault.Node{{Me: true}}, nil
+	}
+	page, err := list(ctx, s, "SELECT number, host, joined_at FROM nodes ORDER BY number LIMIT ?", nil, maxNodes, func(scan func(...any) error) (n cybervault.Node, err error) {
+		var joined int64
+		err = scan(&n.Number, &n.Host, &joined)
+		n.JoinedAt, n.Me = fromMicros(joined).UTC(), n.Number == int(s.place.number.Load())
+		return n, err
+	})
+	return page.Rows, err
+}

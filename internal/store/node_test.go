@@ -28,6 +28,10 @@ func TestPostgresNodesHaveNumbersOfTheirOwn(t *testing.T) {
 	if first.Node() != 0 || second.Node() != 1 {
 		t.Fatalf("the nodes have the numbers %d and %d", first.Node(), second.Node())
 	}
+	nodes, err := second.NodeList(ctx)
+	if err != nil || len(nodes) != 2 || nodes[0].Number != 0 || nodes[0].Me || !nodes[1].Me || nodes[1].Host == "" || nodes[1].JoinedAt.IsZero() {
+		t.Errorf("the second node lists %+v, %v", nodes, err)
+	}
 
 	hook, claimed := leaseOne(ctx, t, second)
 	if again, err := first.Claim(ctx, cybervault.Claim{Webhook: hook, Limit: 10, Lease: cybervault.Lease{Token: 256, Until: time.Now().Add(time.Minute)}}); err != nil || len(again) != 0 {

@@ -34,6 +34,9 @@ type Fake struct {
 	answers    map[cybervault.WebhookID]Answer
 	keys       []*cybervault.APIKey
 	actions    []*cybervault.Action // oldest first
+	system     cybervault.System
+	sources    []cybervault.TelemetrySource
+	checks     []cybervault.Check
 	incidents  []*cybervault.Incident
 	members    map[cybervault.IncidentID][]*cybervault.IncidentMember
 	rules      []cybervault.RuleDetail // by title
