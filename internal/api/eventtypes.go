@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 
 	"github.com/cybervault/cybervault"
 )
@@ -111,8 +110,7 @@ func aboutPutEventType(rt *route) {
 	rt.errors = []int{409, 503}
 }
 
-// deleteEventType refuses while a webhook names the type, which would then wait
-// for events that nobody can publish, and say nothing.
+// deleteEventType refuses while a webhook names the type.
 func (s *server) deleteEventType(c *call) error {
 	name := c.r.PathValue("type")
 	if t, ok := s.Catalogue.Lookup(c.workspace(), name); !ok {
@@ -122,10 +120,8 @@ func (s *server) deleteEventType(c *call) error {
 		if err != nil {
 			return err
 		}
-		for _, hook := range hooks {
-			if slices.Contains(hook.Events, name) {
-				return cybervault.Errorf(cybervault.CodeConflict, "%s chose this event type: change its events, or delete it, first", hook.ID)
-			}
+		if err := cybervault.FreeToDelete(hooks, name); err != nil {
+			return err
 		}
 	}
 	if err := s.Catalogue.DeleteEventType(c.ctx(), c.workspace(), name); err != nil {

@@ -70,6 +70,8 @@ var who = map[string]string{
 	"GET /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/status": "oa",
 	"POST /settings/integrations/webhooks/{id}/verify": "oan", "POST /settings/integrations/webhooks/{id}/test": "oan", "POST /settings/integrations/webhooks/{id}/secret": "oa",
 	"POST /settings/integrations/webhooks/{id}/rotate": "oa", "POST /settings/integrations/webhooks/{id}/delete": "oa",
+	"GET /settings/event-types": "oanv", "POST /settings/event-types": "oa", "GET /settings/event-types/new": "oa", "GET /settings/event-types/{type}": "oanv",
+	"POST /settings/event-types/{type}": "oa", "POST /settings/event-types/{type}/delete": "oa",
 	"GET /settings/api-keys": "oa", "POST /settings/api-keys": "oa", "POST /settings/api-keys/{id}/revoke": "oa",
 	"GET /settings/members": "oa", "POST /settings/members": "oa", "POST /settings/members/{id}/role": "oa", "POST /settings/members/{id}/remove": "oa",
 	"POST /settings/members/{id}/password": "oa", "POST /settings/invitations/{id}/withdraw": "oa", "POST /settings/workspaces": "oa", "GET /settings/health": "oanv", "POST /settings/health": "oa", "GET /settings/audit-log": "oa", "GET /settings/audit-log/export": "oa",
@@ -114,7 +116,7 @@ func TestWhoReachesWhat(t *testing.T) {
 		if !ok {
 			method, path = "GET", "/nowhere"
 		}
-		path = strings.NewReplacer("{$}", "", "{id}", "nothing", "{exception}", "nothing").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{id}", "nothing", "{exception}", "nothing", "{type}", "nothing").Replace(path)
 		for role, v := range roles {
 			a := v.do(method, path, url.Values{})
 			refused := a.status == http.StatusForbidden || a.status == http.StatusSeeOther && strings.HasPrefix(a.header.Get("Location"), "/login")

@@ -263,14 +263,14 @@ func TestErrorPages(t *testing.T) {
 		t.Errorf("what a visitor mistyped was logged: %s", s.log)
 	}
 	s.fake.Fail(&cybervault.Error{Code: cybervault.CodeUnavailable, Message: "database is locked", Err: errors.New("disk I/O error")})
-	for _, path := range []string{"/", "/incidents", "/incidents?status=open", "/rules", "/rules/942100", "/rules/exceptions", "/deliveries", "/events", hooks, "/settings/api-keys", "/settings/audit-log", "/deliveries/dlv_01936f2a-0000-7000-8000-000000000000"} {
+	for _, path := range []string{"/", "/incidents", "/incidents?status=open", "/rules", "/rules/942100", "/rules/exceptions", "/deliveries", "/events", hooks, "/settings/event-types", "/settings/event-types/incident.created", "/settings/api-keys", "/settings/audit-log", "/deliveries/dlv_01936f2a-0000-7000-8000-000000000000"} {
 		a := s.get(path).want(t, http.StatusServiceUnavailable, "The store is not available", "Try again").without(t, "disk I/O")
 		if a.header.Get("Retry-After") == "" {
 			t.Errorf("%s: no Retry-After", path)
 		}
 	}
-	if got := strings.Count(s.log.String(), "request failed"); got != 12 {
-		t.Errorf("%d lines in the log, want 12", got)
+	if got := strings.Count(s.log.String(), "request failed"); got != 14 {
+		t.Errorf("%d lines in the log, want 14", got)
 	}
 	s.fake.Fail(errors.New("secret inner words"))
 	s.get("/").want(t, http.StatusInternalServerError, "Something went wrong").without(t, "secret inner words")

@@ -94,6 +94,12 @@ func (d *dashboard) routes() []route {
 		{"POST " + hooks + "/{id}/rotate", configure, d.rotateSecret},
 		{"POST " + hooks + "/{id}/delete", configure, d.deleteWebhook},
 
+		{"GET " + eventTypesPath, read, d.listEventTypes},
+		{"POST " + eventTypesPath, configure, d.createEventType},
+		{"GET " + eventTypesPath + "/new", configure, d.newEventType},
+		{"GET " + eventTypesPath + "/{type}", read, d.showEventType},
+		{"POST " + eventTypesPath + "/{type}", configure, d.changeEventType},
+		{"POST " + eventTypesPath + "/{type}/delete", configure, d.deleteEventType},
 		{"GET /settings/api-keys", administer, d.listKeys},
 		{"POST /settings/api-keys", administer, d.createKey},
 		{"POST /settings/api-keys/{id}/revoke", administer, d.revokeKey},

@@ -87,9 +87,13 @@ type Replayer interface {
 	CancelDelivery(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.DeliveryID) (*cybervault.Delivery, error)
 }
 
-// Catalogue lists the event types a workspace may publish and choose.
+// Catalogue keeps the event types a workspace may publish and choose.
 type Catalogue interface {
 	List(ws cybervault.WorkspaceID) []cybervault.EventType
+	// SaveEventType adds an event type of the workspace's own, or replaces it.
+	SaveEventType(ctx context.Context, ws cybervault.WorkspaceID, t cybervault.EventType) (saved cybervault.EventType, created bool, err error)
+	// DeleteEventType removes one. CodeConflict for a core type.
+	DeleteEventType(ctx context.Context, ws cybervault.WorkspaceID, name string) error
 }
 
 // Keys manages API keys.

@@ -360,7 +360,7 @@ func TestKeyboard(t *testing.T) {
 		}
 		reached[at] = true
 	}
-	for _, want := range []string{"#main", "/", "/incidents", "/rules", "/deliveries", "/events", hooks, "/settings/api-keys", "theme", "q", "event", "webhook", "since", "until", "/deliveries?status=held"} {
+	for _, want := range []string{"#main", "/", "/incidents", "/rules", "/deliveries", "/events", hooks, "/settings/event-types", "/settings/api-keys", "theme", "q", "event", "webhook", "since", "until", "/deliveries?status=held"} {
 		if !reached[want] {
 			t.Errorf("Tab never reaches %s: %v", want, reached)
 		}

@@ -306,6 +306,49 @@ func (f *Fake) List(cybervault.WorkspaceID) []cybervault.EventType {
 	return slices.Clone(f.types)
 }
 
+// SaveEventType implements dashboard.Catalogue, as does the method after it. It takes
+// no name without a dot, and no schema or example that is not JSON.
+func (f *Fake) SaveEventType(_ context.Context, ws cybervault.WorkspaceID, t cybervault.EventType) (cybervault.EventType, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.check(ws); err != nil {
+		return t, false, err
+	}
+	switch {
+	case !strings.Contains(t.Name, ".") || strings.ContainsAny(t.Name, "<> "):
+		return t, false, cybervault.Invalid("type", "is no name")
+	case !json.Valid(t.Schema):
+		return t, false, cybervault.Invalid("schema.properties", "is not JSON")
+	case !json.Valid(t.Example):
+		return t, false, cybervault.Invalid("example", "is not JSON")
+	}
+	t.Core = false
+	if i := slices.IndexFunc(f.types, func(old cybervault.EventType) bool { return old.Name == t.Name }); i >= 0 {
+		f.types[i] = t
+		return t, false, nil
+	}
+	f.types = append(f.types, t)
+	return t, true, nil
+}
+
+// DeleteEventType removes one.
+func (f *Fake) DeleteEventType(_ context.Context, ws cybervault.WorkspaceID, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.check(ws); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(f.types, func(t cybervault.EventType) bool { return t.Name == name })
+	switch {
+	case i < 0:
+		return missing("event type")
+	case f.types[i].Core:
+		return cybervault.Errorf(cybervault.CodeConflict, "%s is an event type of CyberVault's own and cannot be deleted", name)
+	}
+	f.types = slices.Delete(f.types, i, i+1)
+	return nil
+}
+
 // AddType puts an event type into the catalogue.
 func (f *Fake) AddType(t cybervault.EventType) {
 	f.mu.Lock()

@@ -116,6 +116,11 @@ func (f *Fake) Hook(address, description string, answer Answer, events ...string
 // webhooks, one of them failing, one not verified, one disabled, and some
 // hundred events. The same data each time, but for the ids.
 func (f *Fake) Seed() {
+	f.AddType(cybervault.EventType{
+		Name: "door.opened", Severity: cybervault.SeverityHigh, Description: "A door of a server room was opened, by badge or by key.",
+		Schema:  json.RawMessage(`{"type":"object","required":["door"],"properties":{"door":{"type":"string"},"badge":{"type":"string","pattern":"^B-[0-9]+$"}}}`),
+		Example: json.RawMessage(`{"door":"room 4","badge":"B-17"}`),
+	})
 	random := rand.New(rand.NewPCG(8, 400))
 	now := f.now()
 	f.setClock(now.Add(-9 * 24 * time.Hour))
@@ -276,7 +281,7 @@ func coreTypes() []cybervault.EventType {
 	}
 	list := make([]cybervault.EventType, len(rows))
 	for i, r := range rows {
-		list[i] = cybervault.EventType{Name: r.name, Severity: r.severity, Description: r.words, Schema: json.RawMessage(`{"type":"object"}`), Example: json.RawMessage(r.example)}
+		list[i] = cybervault.EventType{Core: true, Name: r.name, Severity: r.severity, Description: r.words, Schema: json.RawMessage(`{"type":"object"}`), Example: json.RawMessage(r.example)}
 	}
 	return list
 }
