@@ -52,16 +52,26 @@
   const relative = (then, now) => {
     const ago = now - then, s = Math.floor(Math.abs(ago) / 1000);
     if (s < 1) return 'just now';
-    if (s >= 604800) return null; // the server wrote a date
+    if (s >= 604800) return null; // a date says more
     const words = s < 60 ? s + ' s' : s < 3600 ? Math.floor(s / 60) + ' min' : s < 86400 ? Math.floor(s / 3600) + ' h' : Math.floor(s / 86400) + ' d';
     return ago < 0 ? 'in ' + words : words + ' ago';
   };
+  // Exact times, and dates, are said in the zone of whoever looks; UTC is their title.
+  const two = (n) => String(n).padStart(2, '0');
+  const exact = (d) => {
+    const off = -d.getTimezoneOffset(), size = Math.abs(off);
+    return d.getFullYear() + '-' + two(d.getMonth() + 1) + '-' + two(d.getDate()) + ' ' + two(d.getHours()) + ':' + two(d.getMinutes()) + ':' + two(d.getSeconds()) +
+      '.' + String(d.getMilliseconds()).padStart(3, '0') + ' UTC' + (off ? (off < 0 ? '\u2212' : '+') + two(Math.floor(size / 60)) + ':' + two(size % 60) : '');
+  };
+  const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
   const age = () => {
     for (const t of document.querySelectorAll('time[title]')) {
-      const words = relative(Date.parse(t.dateTime), Date.now());
-      if (words && t.textContent !== words) t.textContent = words;
+      const at = new Date(t.dateTime);
+      const words = t.dataset.exact === undefined ? relative(at.getTime(), Date.now()) ?? date.format(at) : exact(at);
+      if (t.textContent !== words) t.textContent = words;
     }
   };
+  age();
   setInterval(() => { if (!document.hidden) age(); }, 5000);
 
   // Live parts: the stream says that something changed; the part then asks for
