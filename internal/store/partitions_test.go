@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,8 +374,9 @@ func TestPostgresPartitionsOfWhichMuchStays(t *testing.T) {
 func TestPostgresPartitionsBecomeLonger(t *testing.T) {
 	t.Parallel()
 	cfg := postgresConfig(t)
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	cfg.Now = func() time.Time { return now }
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var since atomic.Int64 // the store reads the clock from goroutines of its own
+	cfg.Now = func() time.Time { return start.Add(time.Duration(since.Load())) }
 	cfg.DatabaseNow = cfg.Now
 	s := open(t, cfg)
 	count := func() int64 {
@@ -382,7 +384,7 @@ func TestPostgresPartitionsBecomeLonger(t *testing.T) {
 	}
 	rotate := func() {
 		t.Helper()
-		now = now.Add(4 * 24 * time.Hour)
+		since.Add(int64(4 * 24 * time.Hour))
 		if _, err := s.Rotate(t.Context(), cybervault.Expiry{}); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package browser
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -30,17 +31,20 @@ func TestAccessibility(t *testing.T) {
 		window size
 		dark   bool
 	}{{wide, false}, {phone, true}} {
-		for names := range slices.Chunk(slices.Sorted(maps.Keys(pages)), 10) { // a tab has only so much time
-			p := newTab(t, s, look.window)
-			p.expect("the server responded with a status of 404")
-			p.run(dark(look.dark))
-			p.open("/login")
-			p.faultless("login", axe, look.window)
-			p.login()
-			for _, name := range names {
-				p.open(pages[name])
-				p.faultless(name, axe, look.window)
-			}
+		for names := range slices.Chunk(slices.Sorted(maps.Keys(pages)), 10) {
+			// A tab has only so much time, which ends with its own test.
+			t.Run(fmt.Sprint(look.window.width, " from ", names[0]), func(t *testing.T) {
+				p := newTab(t, s, look.window)
+				p.expect("the server responded with a status of 404")
+				p.run(dark(look.dark))
+				p.open("/login")
+				p.faultless("login", axe, look.window)
+				p.login()
+				for _, name := range names {
+					p.open(pages[name])
+					p.faultless(name, axe, look.window)
+				}
+			})
 		}
 	}
 }

@@ -29,39 +29,41 @@ func TestScreenshots(t *testing.T) {
 	readme.shoot("readme", "light", wide)
 	for _, window := range []size{wide, phone} {
 		for _, theme := range []string{"light", "dark"} {
-			full := newTab(t, seeded, window)
-			full.run(dark(theme == "dark"))
-			full.open("/login")
-			full.shoot("login", theme, window)
-			full.login()
-			for name, path := range tour(t, seeded) {
-				if strings.HasPrefix(name, "error-") {
-					full.expect("the server responded with a status of 404")
+			t.Run(fmt.Sprint(window.width, " ", theme), func(t *testing.T) { // a tab has only so much time, which ends with its own test
+				full := newTab(t, seeded, window)
+				full.run(dark(theme == "dark"))
+				full.open("/login")
+				full.shoot("login", theme, window)
+				full.login()
+				for name, path := range tour(t, seeded) {
+					if strings.HasPrefix(name, "error-") {
+						full.expect("the server responded with a status of 404")
+					}
+					full.open(path)
+					full.shoot(name, theme, window)
 				}
-				full.open(path)
-				full.shoot(name, theme, window)
-			}
-			full.open(tour(t, seeded)["webhook"])
-			full.follow(`form[action$="/secret"] button`)
-			full.shoot("webhook-secret", theme, window)
-			full.open("/settings/api-keys")
-			full.fill(`#name`, "Nightly import")
-			full.follow(`form[action="/settings/api-keys"] button[type=submit]`)
-			full.shoot("key-new", theme, window)
-			full.open("/settings/integrations/webhooks/new")
-			full.fill(`#url`, "http://10.0.0.1/")
-			full.run(chromedp.Click(chromedp.CSS(`[data-all]`)))
-			full.expect("422")
-			full.follow(`form.form button.primary`)
-			full.shoot("webhook-form-error", theme, window)
+				full.open(tour(t, seeded)["webhook"])
+				full.follow(`form[action$="/secret"] button`)
+				full.shoot("webhook-secret", theme, window)
+				full.open("/settings/api-keys")
+				full.fill(`#name`, "Nightly import")
+				full.follow(`form[action="/settings/api-keys"] button[type=submit]`)
+				full.shoot("key-new", theme, window)
+				full.open("/settings/integrations/webhooks/new")
+				full.fill(`#url`, "http://10.0.0.1/")
+				full.run(chromedp.Click(chromedp.CSS(`[data-all]`)))
+				full.expect("422")
+				full.follow(`form.form button.primary`)
+				full.shoot("webhook-form-error", theme, window)
 
-			fresh := newTab(t, empty, window)
-			fresh.run(dark(theme == "dark"))
-			fresh.login()
-			for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-incidents": "/incidents", "fresh-rules": "/rules", "fresh-exceptions": "/rules/exceptions", "fresh-webhooks": "/settings/integrations/webhooks", "fresh-setup": "/setup", "fresh-members": "/settings/members", "fresh-audit-log": "/settings/audit-log", "fresh-health": "/settings/health", "fresh-account": "/account"} {
-				fresh.open(path)
-				fresh.shoot(name, theme, window)
-			}
+				fresh := newTab(t, empty, window)
+				fresh.run(dark(theme == "dark"))
+				fresh.login()
+				for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-incidents": "/incidents", "fresh-rules": "/rules", "fresh-exceptions": "/rules/exceptions", "fresh-webhooks": "/settings/integrations/webhooks", "fresh-setup": "/setup", "fresh-members": "/settings/members", "fresh-audit-log": "/settings/audit-log", "fresh-health": "/settings/health", "fresh-account": "/account"} {
+					fresh.open(path)
+					fresh.shoot(name, theme, window)
+				}
+			})
 		}
 	}
 }
