@@ -124,7 +124,7 @@ type Passkey struct {
 	User       UserID
 	Name       string // as its owner calls it
 	Credential []byte // its id as the authenticator knows it
-	Data       []byte // JSON: public key, counter and flags
+	Data       []byte // JSON: host, public key, counter and flags
 	CreatedAt  time.Time
 	UsedAt     time.Time // zero: never
 }
@@ -175,6 +175,14 @@ type Account struct {
 	Sessions   []*Session
 	Passkeys   []*Passkey
 	Workspaces []Membership
+}
+
+// SecondFactor is what a log-in whose password was right may be finished with, beside a
+// recovery code.
+type SecondFactor struct {
+	Authenticator bool     // there is one to show a code
+	Passkey       []byte   // options for the browser, as JSON; nil: no passkey is for this address
+	Elsewhere     []string // host names that other passkeys are for
 }
 
 // Authenticator is what an authenticator app (RFC 6238) is set up with.

@@ -46,6 +46,8 @@ type Access struct {
 	owned     atomic.Bool // the installation has an owner
 	hasher    *hasher
 	throttle  throttle
+
+	challengeKey []byte // marks the challenges of passkeys
 }
 
 // New returns an Access on the given store. now is the clock; ids mints ids. ws is
@@ -60,6 +62,8 @@ func New(store Store, people People, ws cybervault.WorkspaceID, now func() time.
 		dashboard: dashboard{workspace: ws, sessions: make(map[[32]byte]session), allowance: maxLoginBurst},
 		hasher:    newHasher(),
 		throttle:  throttle{buckets: make(map[string]bucket)},
+
+		challengeKey: newChallengeKey(),
 	}
 }
 

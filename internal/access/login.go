@@ -223,16 +223,16 @@ func (a *Access) GiveCode(ctx context.Context, from cybervault.Caller, cookie, c
 	if err := a.throttle.take(a.now(), keys); err != nil {
 		return "", err
 	}
-	method, err := a.checkCode(cybervault.WithActor(ctx, s.Actor()), s.Workspace, u, code)
+	kind, err := a.checkCode(cybervault.WithActor(ctx, s.Actor()), s.Workspace, u, code)
 	if err != nil {
 		return "", err
 	}
-	if method == "" {
+	if kind == "" {
 		a.refused(ctx, u, from, "code")
 		return "", cybervault.Invalid("code", "is not right, or was used already: take the one that is shown now")
 	}
 	a.throttle.give(keys)
-	return a.promote(ctx, s, cookie, method)
+	return a.promote(ctx, s, cookie, s.Method+" and "+kind)
 }
 
 // due finds a session that waits for its second factor.

@@ -64,7 +64,7 @@ func stepOf(secret, code string, now time.Time) int64 {
 
 // checkCode takes a code of the authenticator or a recovery code of a user, and says
 // which it was; "" where it is neither.
-func (a *Access) checkCode(ctx context.Context, ws cybervault.WorkspaceID, u *cybervault.User, code string) (method string, err error) {
+func (a *Access) checkCode(ctx context.Context, ws cybervault.WorkspaceID, u *cybervault.User, code string) (kind string, err error) {
 	code = strings.ToLower(strings.NewReplacer(" ", "", "-", "").Replace(strings.TrimSpace(code)))
 	if len(code) == 6 {
 		if u.TOTPSecret == "" {
@@ -78,13 +78,13 @@ func (a *Access) checkCode(ctx context.Context, ws cybervault.WorkspaceID, u *cy
 		if err != nil || !fresh {
 			return "", err
 		}
-		return "password and code", nil
+		return "code", nil
 	}
 	taken, err := a.people.TakeRecovery(ctx, ws, u.ID, recoveryHash(code))
 	if err != nil || !taken {
 		return "", err
 	}
-	return "password and recovery code", nil
+	return "recovery code", nil
 }
 
 func recoveryHash(code string) string {
@@ -106,7 +106,8 @@ func newRecoveryCodes() (codes, hashes []string) {
 }
 
 // AddAuthenticator gives the user of a session a second factor, once a code shows that
-// their app has the secret. It returns the recovery codes, which are shown this once.
+// their app has the secret. It returns recovery codes, which are shown this once, where
+// it is the user's first second factor; otherwise those they have stay good.
 // Other sessions of the user end: whoever has one has not given the new factor.
 func (a *Access) AddAuthenticator(ctx context.Context, s *cybervault.Session, secret, code string) ([]string, error) {
 	u, err := a.own(ctx, s)
@@ -120,8 +121,15 @@ func (a *Access) AddAuthenticator(ctx context.Context, s *cybervault.Session, se
 	if step == 0 {
 		return nil, cybervault.Invalid("code", "is not the one that the app shows: check that the clock of your phone is right")
 	}
-	codes, hashes := newRecoveryCodes()
-	u.TOTPSecret, u.TOTPStep, u.Recovery = secret, step, hashes
+	another, err := a.hasSecondFactor(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	var codes []string
+	if !another {
+		codes, u.Recovery = newRecoveryCodes()
+	}
+	u.TOTPSecret, u.TOTPStep = secret, step
 	if err := a.people.SaveUser(ctx, s.Workspace, u, "user.add_authenticator"); err != nil {
 		return nil, err
 	}
@@ -129,7 +137,7 @@ func (a *Access) AddAuthenticator(ctx context.Context, s *cybervault.Session, se
 }
 
 // RemoveAuthenticator takes the authenticator away from the user of a session, who
-// gives the password once more. The recovery codes go with it.
+// gives the password once more. With the last second factor the recovery codes go.
 func (a *Access) RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) error {
 	u, err := a.own(ctx, s)
 	if err != nil {
@@ -138,7 +146,14 @@ func (a *Access) RemoveAuthenticator(ctx context.Context, s *cybervault.Session,
 	if err := a.confirm(ctx, u, from, password); err != nil {
 		return err
 	}
-	u.TOTPSecret, u.Recovery = "", nil
+	u.TOTPSecret = ""
+	another, err := a.hasSecondFactor(ctx, u)
+	if err != nil {
+		return err
+	}
+	if !another {
+		u.Recovery = nil
+	}
 	return a.people.SaveUser(ctx, s.Workspace, u, "user.remove_authenticator")
 }
 
