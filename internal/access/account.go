@@ -57,7 +57,7 @@ func (a *Access) ChangeName(ctx context.Context, s *cybervault.Session, name str
 	if err != nil {
 		return err
 	}
-	if u.Name, err = cleanName("name", name, MaxNameBytes); err != nil {
+	if u.Name, err = cleanName(name); err != nil {
 		return err
 	}
 	return a.people.SaveUser(ctx, s.Workspace, u, "user.rename")

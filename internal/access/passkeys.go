@@ -238,7 +238,7 @@ func (a *Access) AddPasskey(ctx context.Context, s *cybervault.Session, origin, 
 	if err != nil {
 		return nil, err
 	}
-	if name, err = cleanName("name", name, MaxNameBytes); err != nil {
+	if name, err = cleanName(name); err != nil {
 		return nil, err
 	}
 	if name == "" {
@@ -438,7 +438,7 @@ func (a *Access) asserted(ctx context.Context, s *cybervault.Session, u *cyberva
 		Challenge: given.Challenge, RelyingPartyID: at.host, Origin: at.origin, UserID: p.WebAuthnID(), UserVerification: protocol.VerificationPreferred,
 	}, parsed)
 	if err != nil {
-		return nil, cybervault.Invalid("passkey", "was not accepted: take one of this account's")
+		return nil, cybervault.Invalid("passkey", "was not accepted: take one that was added to this account")
 	}
 	if used.Authenticator.CloneWarning {
 		return nil, cybervault.Invalid("passkey", "counts backwards, so there may be a copy of it: log in by another way, and remove it")

@@ -307,7 +307,7 @@ func TestPasskeyThatCannotBeAdded(t *testing.T) {
 	options, err := h.NewPasskey(t.Context(), ann, site)
 	h.must(err)
 	if _, err := d.Create(options); err == nil {
-		t.Error("the passkey there is is not left out")
+		t.Error("a passkey that is there already is offered again")
 	}
 	for n := 1; n < access.MaxPasskeys; n++ {
 		h.passkey(ann, fmt.Sprint("key ", n))

@@ -82,11 +82,10 @@ type Passkeys interface {
 
 // Limits on what people call themselves and each other.
 const (
-	MaxEmailBytes   = 254 // RFC 5321
-	MaxNameBytes    = 100
-	InvitationLife  = 7 * 24 * time.Hour
-	PasswordLife    = 24 * time.Hour // of a link to choose a new password
-	maxWorkspaceLen = 100
+	MaxEmailBytes  = 254 // RFC 5321
+	MaxNameBytes   = 100 // of a person, a workspace or a passkey
+	InvitationLife = 7 * 24 * time.Hour
+	PasswordLife   = 24 * time.Hour // of a link to choose a new password
 )
 
 // SetUp reports whether the installation has an owner.
@@ -132,7 +131,7 @@ func (a *Access) newUser(ctx context.Context, email, name, password string) (*cy
 
 // setPassword gives a user a name and a password.
 func (a *Access) setPassword(ctx context.Context, u *cybervault.User, name, password string) (err error) {
-	if u.Name, err = cleanName("name", name, MaxNameBytes); err != nil {
+	if u.Name, err = cleanName(name); err != nil {
 		return err
 	}
 	if err := checkPassword(password, u.Email); err != nil {
@@ -309,7 +308,7 @@ func (a *Access) LetChoosePassword(ctx context.Context, s *cybervault.Session, u
 
 // CreateWorkspace adds a workspace, whose owner is who makes it.
 func (a *Access) CreateWorkspace(ctx context.Context, s *cybervault.Session, name string) (cybervault.WorkspaceID, error) {
-	name, err := cleanName("name", name, maxWorkspaceLen)
+	name, err := cleanName(name)
 	if err != nil {
 		return cybervault.WorkspaceID{}, err
 	}
@@ -333,13 +332,20 @@ func cleanEmail(email string) (string, error) {
 	return email, nil
 }
 
-func cleanName(field, name string, most int) (string, error) {
+func cleanName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {
-	case len(name) > most:
-		return "", cybervault.Invalid(field, "is %d bytes long, more than %d", len(name), most)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return "", cybervault.Invalid(field, "holds a control character")
+	case len(name) > MaxNameBytes:
+		return "", cybervault.Invalid("name", "is %d bytes long, more than %d", len(name), MaxNameBytes)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unseen):
+		return "", cybervault.Invalid("name", "holds a character that cannot be seen, such as a line break or a mark that turns the direction of writing")
 	}
 	return name, nil
+}
+
+// unseen reports whether a character shows nothing and can make a name look like another
+// one. The two joiners of Persian and of Indian scripts are letters' business.
+func unseen(r rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	return r != nonJoiner && r != joiner && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
 }

@@ -523,3 +523,20 @@ func TestLoginVouched(t *testing.T) {
 	_, _, err = h.Login(t.Context(), home, "bob@example.com", "")
 	h.want(err, cybervault.CodeUnauthorized)
 }
+
+// Nobody is called so that a page shows something else.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.owner()
+	for _, name := range []string{"Ann\nOperator", "Ann\u202enimda", "Ann\u200b", "\u2066Ann", "Ann\u2028Ng", "\xff", strings.Repeat("x", 101)} {
+		err := h.ChangeName(t.Context(), ann, name)
+		h.want(err, cybervault.CodeInvalid)
+		if field := err.(*cybervault.Error).Field; field != "name" { //nolint:errorlint // as it was made
+			t.Errorf("%q: the error is of %q", name, field)
+		}
+	}
+	for _, name := range []string{"", "Ann Ng", "Søren", "\u05e9\u05dc\u05d5\u05dd", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "<b>Ann</b>"} {
+		h.must(h.ChangeName(t.Context(), ann, name))
+	}
+}

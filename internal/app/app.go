@@ -142,6 +142,11 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}
 	a.backups = &backups{store: a.store, dir: cfg.DataDir, workspace: a.workspace, version: version, fingerprint: store.KeyFingerprint(key), now: now}
 	a.access = access.New(a.store, a.store, a.workspace, now, ids)
+	challenges, err := derived(key, "cybervault passkey challenge 1")
+	if err != nil {
+		return nil, err
+	}
+	a.access.SetChallengeKey(challenges)
 	if a.signOn, err = newSignOn(cfg, key, a.access, log); err != nil {
 		return nil, err
 	}

@@ -31,8 +31,7 @@ func newSignOn(cfg config.Config, key []byte, people *access.Access, log *slog.L
 	if !cfg.OIDC.On() {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	// All nodes have the installation's key, and so open what another one sealed.
-	sealing, err := hkdf.Key(sha256.New, key, nil, "cybervault openid connect cookie 1", 32)
+	sealing, err := derived(key, "cybervault openid connect cookie 1")
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +44,12 @@ func newSignOn(cfg config.Config, key []byte, people *access.Access, log *slog.L
 		return nil, inSettings(err)
 	}
 	return &signOn{provider: provider, access: people, name: o.Name, decides: len(o.Roles) > 0, log: log}, nil
+}
+
+// derived is the key for one purpose. All nodes have the installation's key, and so know
+// what another one sealed or marked.
+func derived(key []byte, purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, key, nil, purpose, 32)
 }
 
 // inSettings names the setting that an error of the provider's configuration is about.

@@ -55,10 +55,10 @@ func (s *site) invited(email string, role cybervault.Role) *site {
 // who is what each role may reach, written out: a route that is not here fails the
 // test. o owner, a admin, n analyst, v viewer, - nobody logged in.
 var who = map[string]string{
-	"GET /login": "oanv-", "POST /login": "oanv-", "GET /login/code": "oanv-", "POST /login/code": "oanv-", "GET /login/openid": "oanv-", "GET /login/openid/return": "oanv-", "GET /invitation": "oanv-", "POST /invitation": "oanv-", "POST /theme": "oanv-",
+	"GET /login": "oanv-", "POST /login": "oanv-", "GET /login/code": "oanv-", "POST /login/code": "oanv-", "POST /login/passkey": "oanv-", "GET /login/openid": "oanv-", "GET /login/openid/return": "oanv-", "GET /invitation": "oanv-", "POST /invitation": "oanv-", "POST /theme": "oanv-",
 	"GET /setup": "oa", "POST /setup": "oa",
 	"POST /logout": "oanv", "GET /account": "oanv", "POST /account/name": "oanv", "POST /account/password": "oanv", "GET /account/authenticator": "oanv",
-	"POST /account/authenticator": "oanv", "POST /account/authenticator/remove": "oanv", "POST /account/recovery-codes": "oanv", "POST /account/sessions/{id}/end": "oanv",
+	"POST /account/authenticator": "oanv", "POST /account/authenticator/remove": "oanv", "POST /account/recovery-codes": "oanv", "GET /account/passkeys/new": "oanv", "POST /account/passkeys": "oanv", "POST /account/passkeys/{id}/remove": "oanv", "POST /account/sessions/{id}/end": "oanv",
 	"POST /account/sessions/end": "oanv", "POST /account/workspace": "oanv",
 	"GET /live": "oanv", "GET /{$}": "oanv", "GET /deliveries": "oanv", "POST /deliveries": "oan", "GET /deliveries/{id}": "oanv", "POST /deliveries/{id}/replay": "oan",
 	"POST /deliveries/{id}/cancel": "oan", "GET /events": "oanv", "GET /events/{id}": "oanv", "GET /events/{id}/raw": "oanv",

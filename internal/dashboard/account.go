@@ -16,7 +16,8 @@ type accountView struct {
 	SSO        bool // knows them by OpenID Connect
 	Joined     moment
 	Factor     bool // there is an authenticator
-	Recovery   int  // codes that are left
+	Passkeys   []passkeyRow
+	Recovery   int // codes that are left
 	Sessions   []sessionRow
 	Workspaces []workspaceRow
 	Errors     map[string]string
@@ -60,6 +61,9 @@ func (d *dashboard) renderAccount(w http.ResponseWriter, r *http.Request, status
 	v.Factor, v.Recovery = a.User.TOTPSecret != "", len(a.User.Recovery)
 	if v.Name == "" {
 		v.Name = a.User.Name
+	}
+	for _, k := range a.Passkeys {
+		v.Passkeys = append(v.Passkeys, passkeyRow{ID: k.ID.String(), Name: cut(k.Name, shownInList), Added: d.moment(k.CreatedAt), Used: d.moment(k.UsedAt), Unused: k.UsedAt.IsZero()})
 	}
 	for _, n := range a.Sessions {
 		v.Sessions = append(v.Sessions, sessionRow{
@@ -134,27 +138,6 @@ func (d *dashboard) changePassword(w http.ResponseWriter, r *http.Request) error
 	})
 }
 
-func (d *dashboard) removeAuthenticator(w http.ResponseWriter, r *http.Request) error {
-	return d.changeAccount(w, r, "unfactor", func(*accountView) error {
-		return inFactorForm(d.Access.RemoveAuthenticator(r.Context(), sessionOf(r.Context()), caller(r), r.PostForm.Get("current")))
-	})
-}
-
-// inFactorForm has the password's error shown in the form of the second factor.
-func inFactorForm(err error) error {
-	if e := asError(err); e != nil && e.Field == "current" {
-		return cybervault.Invalid("factor", "%s", e.Message)
-	}
-	return err
-}
-
-func (d *dashboard) newRecoveryCodes(w http.ResponseWriter, r *http.Request) error {
-	return d.changeAccount(w, r, "", func(v *accountView) (err error) {
-		v.Codes, err = d.Access.NewRecoveryCodes(r.Context(), sessionOf(r.Context()), caller(r), r.PostForm.Get("current"))
-		return inFactorForm(err)
-	})
-}
-
 func (d *dashboard) endSession(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID[cybervault.SessionID](r)
 	if err != nil {
@@ -188,57 +171,4 @@ func (d *dashboard) switchWorkspace(w http.ResponseWriter, r *http.Request) erro
 	}
 	http.Redirect(w, r, "/?done=switched", http.StatusSeeOther)
 	return nil
-}
-
-type authenticatorView struct {
-	page
-	Secret  string // in groups of four, to be typed
-	Raw     string
-	Size    int    // of the QR code, in modules
-	QR      string // as the path of an SVG
-	Problem string
-}
-
-// showAuthenticator begins with a new secret. It counts for nothing until a code
-// shows that an app has it; so nothing has to be kept of it here.
-func (d *dashboard) showAuthenticator(w http.ResponseWriter, r *http.Request) error {
-	s := sessionOf(r.Context())
-	if s.Operator() {
-		http.Redirect(w, r, "/account", http.StatusSeeOther)
-		return nil
-	}
-	return d.renderAuthenticator(w, r, http.StatusOK, d.Access.NewAuthenticator(s.Email), "")
-}
-
-func (d *dashboard) renderAuthenticator(w http.ResponseWriter, r *http.Request, status int, a cybervault.Authenticator, problem string) error {
-	v := &authenticatorView{page: d.newPage(r, "account", "Set up an authenticator"), Raw: a.Secret, Problem: problem}
-	v.Here = "/account"
-	for i := 0; i < len(a.Secret); i += 4 {
-		v.Secret += a.Secret[i:min(i+4, len(a.Secret))] + " "
-	}
-	v.Secret = strings.TrimSpace(v.Secret)
-	var err error
-	if v.QR, v.Size, err = qrPath(a.URI); err != nil {
-		return err
-	}
-	return d.render(w, status, "authenticator", v)
-}
-
-func (d *dashboard) addAuthenticator(w http.ResponseWriter, r *http.Request) error {
-	if err := readForm(r); err != nil {
-		return err
-	}
-	s := sessionOf(r.Context())
-	a, err := d.Access.AuthenticatorOf(r.PostForm.Get("secret"), s.Email)
-	if err != nil {
-		return err
-	}
-	codes, err := d.Access.AddAuthenticator(r.Context(), s, a.Secret, r.PostForm.Get("code"))
-	if cybervault.ErrorCode(err) == cybervault.CodeInvalid {
-		return d.renderAuthenticator(w, r, http.StatusUnprocessableEntity, a, "The code "+asError(err).Message+".")
-	}
-	if err != nil {
-		return err
-	}
-	return d.renderAccount(w, r, http.StatusOK, &accountView{Codes: codes})
 }

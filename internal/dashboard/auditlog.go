@@ -35,7 +35,7 @@ var actionWords = map[string]string{
 	"member.create": "became a member", "member.update": "changed a role", "member.remove": "removed a member", "member.let_choose_password": "let somebody choose a new password",
 	"invitation.create": "invited somebody", "invitation.withdraw": "withdrew an invitation",
 	"user.add_authenticator": "added an authenticator", "user.remove_authenticator": "removed the authenticator", "user.change_password": "changed their password",
-	"user.choose_password": "chose a new password", "user.new_recovery_codes": "made new recovery codes", "user.rename": "changed their name", "user.use_recovery_code": "used a recovery code",
+	"user.choose_password": "chose a new password", "user.new_recovery_codes": "made new recovery codes", "user.remove_recovery_codes": "gave up their recovery codes", "user.rename": "changed their name", "user.use_recovery_code": "used a recovery code",
 	"passkey.create": "added a passkey", "passkey.delete": "removed a passkey",
 	"incident.update": "changed an incident", "incident.merge": "merged an incident",
 	"rule.on": "turned a rule on", "rule.off": "turned a rule off", "exception.add": "added an exception", "exception.remove": "removed an exception",

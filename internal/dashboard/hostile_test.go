@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/access/passkeytest"
 	"github.com/cybervault/cybervault/internal/dashboard/dashboardtest"
 )
 
@@ -224,3 +225,28 @@ func TestHostileFormsStayText(t *testing.T) {
 		harmless(t, path, s.post(hooks+"/"+id+path, nil).want(t, 200))
 	}
 }
+
+// What people call themselves and their passkeys is text as well.
+func TestHostileNamesStayText(t *testing.T) {
+	t.Parallel()
+	s := named(t).owner()
+	name := `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}` + strings.Repeat("W", 30)
+	s.post("/account/name", url.Values{"name": {name}}).leadsTo(t, "/account?done=renamed")
+	device := passkeytest.New(s.url)
+	answer := s.answerOf(device.Create(s.options(s.get("/account/passkeys/new", "User-Agent", hostileAgent))))
+	harmless(t, "the recovery codes", s.post("/account/passkeys", url.Values{"name": {name}, "passkey": {answer}}).want(t, 200, "Your recovery codes"))
+	for _, path := range []string{"/", "/account", "/account/passkeys/new", "/account/authenticator", "/settings/members", "/settings/audit-log"} {
+		harmless(t, path, s.get(path, "User-Agent", hostileAgent).want(t, 200, "&lt;script&gt;alert(1)"))
+	}
+	v := s.visitor()
+	v.post("/login", url.Values{"email": {dashboardtest.OwnersEmail}, "password": {dashboardtest.OwnersPassword}}).leadsTo(t, "/login/code?next=%2F")
+	harmless(t, "the second factor", v.get("/login/code?next="+url.QueryEscape(hostile)).want(t, 200))
+	for _, path := range []string{"/login/code", "/login/passkey"} {
+		harmless(t, path, v.post(path, url.Values{"code": {hostile}, "passkey": {hostile}, "next": {hostile}}).want(t, http.StatusUnprocessableEntity))
+	}
+	for _, path := range []string{"/account/name", "/account/passkeys", "/account/password", "/account/authenticator", "/settings/members"} {
+		harmless(t, path, s.post(path, url.Values{"name": {hostile}, "passkey": {hostile}, "current": {hostile}, "password": {hostile}, "secret": {hostile}, "code": {hostile}, "email": {hostile}, "role": {hostile}}).want(t, http.StatusUnprocessableEntity))
+	}
+}
+
+const hostileAgent = `<script>alert(1)</script> Mozilla`

@@ -140,60 +140,6 @@ func (d *dashboard) renderLogin(w http.ResponseWriter, r *http.Request, status i
 	return d.render(w, status, "login", v)
 }
 
-type codeView struct {
-	page
-	Next    string
-	Problem string
-	Name    string
-}
-
-// showCode asks for the second factor.
-func (d *dashboard) showCode(w http.ResponseWriter, r *http.Request) error {
-	return d.renderCode(w, r, http.StatusOK, localPath(r.URL.Query().Get("next")), "")
-}
-
-func (d *dashboard) renderCode(w http.ResponseWriter, r *http.Request, status int, next, problem string) error {
-	_, s, err := d.admit(r)
-	if err != nil {
-		return err
-	}
-	if s == nil || !s.Due {
-		http.Redirect(w, r, "/login?next="+url.QueryEscape(next), http.StatusSeeOther)
-		return nil
-	}
-	v := &codeView{page: d.newPage(r, "", "Second factor"), Next: next, Problem: problem, Name: cut(s.Email, shownInList)}
-	v.Inside, v.Here = false, "/login/code?next="+url.QueryEscape(next)
-	if problem != "" {
-		v.Replace = v.Here
-	}
-	return d.render(w, status, "code", v)
-}
-
-func (d *dashboard) giveCode(w http.ResponseWriter, r *http.Request) error {
-	if err := readForm(r); err != nil {
-		return err
-	}
-	next := localPath(r.PostForm.Get("next"))
-	cookie, err := d.Access.GiveCode(r.Context(), caller(r), cookieOf(r), r.PostForm.Get("code"))
-	switch cybervault.ErrorCode(err) {
-	case "":
-	case cybervault.CodeUnauthorized, cybervault.CodeConflict:
-		http.Redirect(w, r, "/login?next="+url.QueryEscape(next), http.StatusSeeOther)
-		return nil
-	case cybervault.CodeInvalid:
-		return d.renderCode(w, r, http.StatusUnprocessableEntity, next, "That code is not right, or was used already. Take the one that is shown now.")
-	default:
-		status, words := refusalOf(err)
-		if status == 0 {
-			return err
-		}
-		return d.renderCode(w, r, status, next, words)
-	}
-	setSession(w, r, cookie)
-	http.Redirect(w, r, next, http.StatusSeeOther)
-	return nil
-}
-
 // accountForm is what makes an account: the owner's, or of somebody who was invited.
 type accountForm struct {
 	page

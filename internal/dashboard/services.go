@@ -149,6 +149,7 @@ type Access interface {
 	Arrivals
 	Accounts
 	SecondFactors
+	Passkeys
 	Members
 }
 
@@ -188,10 +189,25 @@ type Accounts interface {
 type SecondFactors interface {
 	NewAuthenticator(email string) cybervault.Authenticator
 	AuthenticatorOf(secret, email string) (cybervault.Authenticator, error)
-	// AddAuthenticator answers with the recovery codes, which are shown once.
+	// AddAuthenticator answers with recovery codes, which are shown once; with none where
+	// the user has some.
 	AddAuthenticator(ctx context.Context, s *cybervault.Session, secret, code string) ([]string, error)
 	RemoveAuthenticator(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) error
 	NewRecoveryCodes(ctx context.Context, s *cybervault.Session, from cybervault.Caller, password string) ([]string, error)
+}
+
+// Passkeys is the part about passkeys. origin is where the browser has opened the
+// dashboard; an answer is the JSON that the browser makes of options.
+type Passkeys interface {
+	// NewPasskey answers with options; CodeConflict says why there can be no passkey.
+	NewPasskey(ctx context.Context, s *cybervault.Session, origin string) (options []byte, err error)
+	// AddPasskey answers as AddAuthenticator does.
+	AddPasskey(ctx context.Context, s *cybervault.Session, origin, name string, answer []byte) ([]string, error)
+	RemovePasskey(ctx context.Context, s *cybervault.Session, from cybervault.Caller, id cybervault.PasskeyID, password string) error
+	// AskSecondFactor says what a log-in that is due may be finished with.
+	AskSecondFactor(ctx context.Context, cookie, origin string) (cybervault.SecondFactor, error)
+	// GivePasskey is GiveCode with a passkey.
+	GivePasskey(ctx context.Context, from cybervault.Caller, cookie, origin string, answer []byte) (newCookie string, err error)
 }
 
 // Members is the part that manages the people of a workspace.

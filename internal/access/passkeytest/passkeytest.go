@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -62,25 +63,46 @@ type descriptor struct {
 	ID bytesURL `json:"id"`
 }
 
+// creation and request are what is read of the options, under the names of the standard.
+//
+//nolint:tagliatelle // see above
+type (
+	creation struct {
+		Challenge bytesURL     `json:"challenge"`
+		RP        entity       `json:"rp"`
+		User      user         `json:"user"`
+		Exclude   []descriptor `json:"excludeCredentials"`
+		Params    []parameter  `json:"pubKeyCredParams"`
+	}
+	request struct {
+		Challenge bytesURL     `json:"challenge"`
+		RPID      string       `json:"rpId"`
+		Allow     []descriptor `json:"allowCredentials"`
+	}
+	entity struct {
+		ID string `json:"id"`
+	}
+	user struct {
+		ID bytesURL `json:"id"`
+	}
+	parameter struct {
+		Alg int `json:"alg"`
+	}
+)
+
 // Create makes the passkey that the options (PublicKeyCredentialCreationOptionsJSON) ask
 // for and returns the browser's answer (RegistrationResponseJSON).
 func (a *Authenticator) Create(options []byte) ([]byte, error) {
-	var ask struct {
-		Challenge bytesURL
-		RP        struct{ ID string }
-		User      struct{ ID bytesURL }
-		Exclude   []descriptor        `json:"excludeCredentials"`
-		Params    []struct{ Alg int } `json:"pubKeyCredParams"`
-	}
+	var ask creation
 	if err := json.Unmarshal(options, &ask); err != nil {
 		return nil, err
 	}
 	const es256 = -7
-	if !slices.ContainsFunc(ask.Params, func(p struct{ Alg int }) bool { return p.Alg == es256 }) {
+	if !slices.ContainsFunc(ask.Params, func(p parameter) bool { return p.Alg == es256 }) {
 		return nil, fmt.Errorf("passkeytest: the options do not take ES256: %s", options)
 	}
 	if slices.ContainsFunc(ask.Exclude, func(d descriptor) bool { return string(d.ID) == string(a.ID) }) {
-		return nil, fmt.Errorf("passkeytest: InvalidStateError: the passkey is there already")
+		return nil, errors.New("passkeytest: InvalidStateError: the passkey is there already")
 	}
 	var err error
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -117,16 +139,12 @@ func (a *Authenticator) Create(options []byte) ([]byte, error) {
 // Get signs what the options (PublicKeyCredentialRequestOptionsJSON) ask for and returns
 // the browser's answer (AuthenticationResponseJSON).
 func (a *Authenticator) Get(options []byte) ([]byte, error) {
-	var ask struct {
-		Challenge bytesURL
-		RPID      string       `json:"rpId"`
-		Allow     []descriptor `json:"allowCredentials"`
-	}
+	var ask request
 	if err := json.Unmarshal(options, &ask); err != nil {
 		return nil, err
 	}
 	if a.key == nil {
-		return nil, fmt.Errorf("passkeytest: there is no passkey")
+		return nil, errors.New("passkeytest: there is no passkey")
 	}
 	a.Counter++
 	data := a.data(ask.RPID, a.Flags)
