@@ -89,16 +89,16 @@ type place struct {
 func placeOf(origin string) (place, error) {
 	u, err := url.Parse(strings.ToLower(origin))
 	if err != nil {
-		return place{}, cybervault.Errorf(cybervault.CodeConflict, "passkeys belong to a host name such as cv.example.com, and none can be read: open the dashboard by such a name")
+		return place{}, cybervault.Errorf(cybervault.CodeConflict, "Passkeys belong to a host name such as cv.example.com, and none can be read: open the dashboard by such a name.")
 	}
 	host := u.Hostname()
 	switch {
 	case net.ParseIP(host) != nil:
-		return place{}, cybervault.Errorf(cybervault.CodeConflict, "passkeys belong to a host name, and %s is an address: open the dashboard by its name; on this machine, by http://localhost", host)
+		return place{}, cybervault.Errorf(cybervault.CodeConflict, "Passkeys belong to a host name, and %s is an address: open the dashboard by its name, or, on this machine, as localhost.", host)
 	case protocol.ValidateRPID(host) != nil:
-		return place{}, cybervault.Errorf(cybervault.CodeConflict, "passkeys belong to a host name such as cv.example.com, and %q is none: open the dashboard by such a name", cutText(host, 100))
+		return place{}, cybervault.Errorf(cybervault.CodeConflict, "Passkeys belong to a host name such as cv.example.com, and %q is none: open the dashboard by such a name.", cutText(host, 100))
 	case u.Scheme != "https" && host != "localhost" && !strings.HasSuffix(host, ".localhost"):
-		return place{}, cybervault.Errorf(cybervault.CodeConflict, "browsers offer passkeys over https only, and on localhost: put the dashboard behind TLS")
+		return place{}, cybervault.Errorf(cybervault.CodeConflict, "Browsers offer passkeys over https only, and on localhost: put the dashboard behind TLS.")
 	}
 	return place{u.Scheme + "://" + u.Host, host}, nil
 }
@@ -220,7 +220,7 @@ func (a *Access) NewPasskey(ctx context.Context, s *cybervault.Session, origin s
 
 func roomFor(p *person) error {
 	if len(p.credentials)+len(p.elsewhere) >= MaxPasskeys {
-		return cybervault.Errorf(cybervault.CodeConflict, "you have %d passkeys, and more cannot be kept: remove one first", MaxPasskeys)
+		return cybervault.Errorf(cybervault.CodeConflict, "You have %d passkeys, and more are not kept: remove one first.", MaxPasskeys)
 	}
 	return nil
 }

@@ -87,6 +87,6 @@ func TestPasskey(t *testing.T) {
 func TestPasskeyAtAnAddress(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).owner()
-	s.get("/account/passkeys/new").want(t, 200, "http://localhost", "127.0.0.1 is an address").without(t, "data-options")
+	s.get("/account/passkeys/new").want(t, 200, "as localhost", "127.0.0.1 is an address").without(t, "data-options")
 	s.post("/account/passkeys", url.Values{"name": {"laptop"}, "passkey": {"{}"}}).want(t, http.StatusUnprocessableEntity, "is an address")
 }
