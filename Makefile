@@ -85,6 +85,10 @@ torture: ## kill, cut off and starve it, SCALE (20) times as long as in check; t
 bench: build ## the first scenario of docs/performance.md, as JSON
 	bin/cybervault bench deliver --json
 
+.PHONY: first-paint
+first-paint: build ## how long Chromium takes to the first paint of each page, on a full store
+	@GO='$(GO)' scripts/first-paint
+
 .PHONY: eval
 eval: ## the figures of the threat engine on the real data in EVAL_DATA
 	EVAL_DATA='$(EVAL_DATA)' $(GO) run ./internal/eval

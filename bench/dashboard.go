@@ -30,13 +30,17 @@ type DashboardReport struct {
 	Scripts    int         `json:"scripts_gzip_bytes"`
 	Styles     int         `json:"styles_gzip_bytes"`
 	Foreign    []string    `json:"requests_to_other_hosts"` // addresses that a page would load from elsewhere
+	Link       string      `json:"link,omitempty"`          // that opens the dashboard, while it is left open
+
+	leaveOpen func(*DashboardReport) error
 }
 
 // Dashboard makes up a past of so many deliveries and asks for each page as a
 // browser does: the time ends when the whole document is there. What a browser
-// needs besides, it has cached after the first page.
-func Dashboard(ctx context.Context, deliveries int, o Options) (*DashboardReport, error) {
-	r := &DashboardReport{Scenario: "dashboard", Machine: thisMachine(), Store: o.Store, Deliveries: deliveries, Foreign: []string{}}
+// needs besides, it has cached after the first page. leaveOpen may be nil; otherwise it
+// is called with the whole report, and the server stays up until it returns.
+func Dashboard(ctx context.Context, deliveries int, leaveOpen func(*DashboardReport) error, o Options) (*DashboardReport, error) {
+	r := &DashboardReport{Scenario: "dashboard", Machine: thisMachine(), Store: o.Store, Deliveries: deliveries, Foreign: []string{}, leaveOpen: leaveOpen}
 	o.Publishers, o.Batch, o.Events = max(o.Publishers, 1), max(o.Batch, 1), max(o.Events, 1000)
 	_, err := Deliver(ctx, Scenario{Name: r.Scenario, run: func(ctx context.Context, b *bench) error { return r.run(ctx, b) }}, o)
 	return r, err
@@ -87,7 +91,11 @@ func (r *DashboardReport) run(ctx context.Context, b *bench) error {
 		r.Searches = append(r.Searches, times)
 	}
 	r.Ratio = r.Slowest / r.Reference.Median
-	return r.weigh(ctx, v)
+	if err := r.weigh(ctx, v); err != nil || r.leaveOpen == nil {
+		return err
+	}
+	r.Link = v.link
+	return r.leaveOpen(r)
 }
 
 // searches are one that every event fits; one that none fits, which ends after as many
@@ -111,7 +119,8 @@ func (s *site) visit(ctx context.Context) (*visitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the link to the dashboard: %w", err)
 	}
-	page, err := v.get(ctx, u.RequestURI()+"&next=/", http.StatusOK) // without next it leads to the owner's account
+	v.link = v.base + u.RequestURI() + "&next=/" // without next it leads to the owner's account
+	page, err := v.get(ctx, strings.TrimPrefix(v.link, v.base), http.StatusOK)
 	if err == nil && !bytes.Contains(page, []byte("/logout")) {
 		err = errors.New("the link to the dashboard does not log in")
 	}
@@ -121,6 +130,7 @@ func (s *site) visit(ctx context.Context) (*visitor, error) {
 // visitor is a browser with a session.
 type visitor struct {
 	base   string
+	link   string // that logs in
 	client *http.Client
 }
 
@@ -173,6 +183,7 @@ func (v *visitor) paths(ctx context.Context) ([]string, error) {
 	paths := []string{
 		"/", "/?span=24h", "/?span=7d", "/deliveries", "/deliveries?status=dead_letter", "/deliveries?status=pending%2Cheld%2Cdead_letter", "/deliveries?event=bench.t0", "/deliveries?since=7d&until=6d",
 		"/events", "/events?event=bench.t0", "/incidents", "/rules", "/rules/exceptions", hooks, hooks + "/new", "/settings/api-keys", "/settings/members", "/settings/audit-log",
+		"/settings/event-types", "/settings/event-types/threat.detected", "/settings/health", "/account",
 	}
 	for _, list := range []string{"/deliveries", "/events"} {
 		page, err := v.get(ctx, list, http.StatusOK)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cybervault/cybervault"
 )
 
@@ -17,6 +19,8 @@ const (
 	webhooksPerPage = 25
 	// healthDeliveries is how many of a webhook's latest deliveries its health is read from.
 	healthDeliveries = 20
+	// readers is how many questions one page asks the store at a time.
+	readers = 4
 )
 
 type webhooksView struct {
@@ -95,12 +99,14 @@ func (d *dashboard) listWebhooks(w http.ResponseWriter, r *http.Request) error {
 	if end < len(found) {
 		v.Next = link(end)
 	}
-	for _, hook := range found[start:end] {
-		row := webhookRow{ID: hook.ID.String(), Name: webhookName(hook), URL: cut(hook.URL, shownInList), Badge: webhookBadge(hook)}
+	shown := found[start:end]
+	healths, err := d.healths(ctx, shown)
+	if err != nil {
+		return err
+	}
+	for i, hook := range shown {
+		row := webhookRow{ID: hook.ID.String(), Name: webhookName(hook), URL: cut(hook.URL, shownInList), Badge: webhookBadge(hook), Health: healths[i]}
 		row.Events, row.MoreEvents = shownChoices(hook.Events, 3)
-		if row.Health, err = d.health(ctx, hook.ID); err != nil {
-			return err
-		}
 		v.Rows = append(v.Rows, row)
 	}
 	return d.render(w, http.StatusOK, "webhooks", v)
@@ -126,6 +132,20 @@ func (d *dashboard) health(ctx context.Context, id cybervault.WebhookID) (health
 		return healthView{}, err
 	}
 	return newHealth(found.Rows), nil
+}
+
+// healths reads several at a time, which a list of webhooks waits for.
+func (d *dashboard) healths(ctx context.Context, hooks []*cybervault.Webhook) ([]healthView, error) {
+	all := make([]healthView, len(hooks))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for i, hook := range hooks {
+		g.Go(func() (err error) {
+			all[i], err = d.health(ctx, hook.ID)
+			return err
+		})
+	}
+	return all, g.Wait()
 }
 
 func newHealth(newestFirst []*cybervault.Delivery) healthView {

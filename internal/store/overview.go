@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cybervault/cybervault"
 )
 
@@ -39,37 +41,38 @@ func (s *Store) Overview(ctx context.Context, ws cybervault.WorkspaceID, since t
 	}
 	from := first * step
 
-	var seen int64
-	err := s.group(ctx, `SELECT b, type, COUNT(*), 0 FROM (SELECT e.id / ? AS b, e.type AS type FROM events e
+	// At the same time: each is bound by a processor, and writes what no other does.
+	var events, deliveries int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.group(ctx, `SELECT b, type, COUNT(*), 0 FROM (SELECT e.id / ? AS b, e.type AS type FROM events e
 WHERE e.workspace_id = ? AND e.id >= ? ORDER BY e.id DESC LIMIT ?) q GROUP BY b, type`,
-		[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, name string, n, _ int64) {
-			bucket(b).ByType[name] += n
-			o.ByType[name] += n
-			seen += n
-		})
-	if err != nil {
-		return nil, err
-	}
-	o.Capped = seen > s.overviewRows
-
-	seen = 0
-	err = s.group(ctx, `SELECT b, CAST(status AS TEXT), COUNT(*), SUM(attempts) FROM (SELECT d.id / ? AS b, d.status AS status, d.attempts AS attempts FROM deliveries d
+			[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, name string, n, _ int64) {
+				bucket(b).ByType[name] += n
+				o.ByType[name] += n
+				events += n
+			})
+	})
+	g.Go(func() error {
+		return s.group(ctx, `SELECT b, CAST(status AS TEXT), COUNT(*), SUM(attempts) FROM (SELECT d.id / ? AS b, d.status AS status, d.attempts AS attempts FROM deliveries d
 WHERE d.workspace_id = ? AND d.id >= ? ORDER BY d.id DESC LIMIT ?) q GROUP BY b, status`,
-		[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, code string, n, attempts int64) {
-			status := statusOf(int64(code[0] - '0'))
-			o.ByStatus[status] += n
-			bucket(b).Failed += attempts
-			if status == cybervault.DeliveryDelivered { // its last attempt, and no other, succeeded
-				bucket(b).Delivered += n
-				bucket(b).Failed -= n
-			}
-			seen += n
-		})
-	if err != nil {
+			[]any{step, ws.Key(), from, s.overviewRows + 1}, func(b int64, code string, n, attempts int64) {
+				status := statusOf(int64(code[0] - '0'))
+				o.ByStatus[status] += n
+				bucket(b).Failed += attempts
+				if status == cybervault.DeliveryDelivered { // its last attempt, and no other, succeeded
+					bucket(b).Delivered += n
+					bucket(b).Failed -= n
+				}
+				deliveries += n
+			})
+	})
+	g.Go(func() error { return s.latencies(ctx, ws, from, o) })
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	o.Capped = o.Capped || seen > s.overviewRows
-	return o, s.latencies(ctx, ws, from, o)
+	o.Capped = events > s.overviewRows || deliveries > s.overviewRows
+	return o, nil
 }
 
 func (s *Store) group(ctx context.Context, query string, args []any, row func(bucket int64, name string, count, sum int64)) error {
