@@ -27,3 +27,7 @@ type WebhookHealth struct {
 func (h *WebhookHealth) Well() bool {
 	return h.FailingSince.IsZero() && (h.Breaker == BreakerClosed || h.Breaker == "")
 }
+
+// MaxWaiting is up to where the deliveries of one webhook that have not ended are counted
+// for a page.
+const MaxWaiting = 10_000

@@ -9,11 +9,15 @@ type System struct {
 	Node      int       // its number among those that share a database; 0 where none can
 	Nodes     []Node    // that share it, this one among them
 
-	Store     string // sqlite or postgres
-	Bytes     int64  // that the embedded store takes; 0 where the disk is another machine's
-	Free      int64  // bytes that its disk has left
-	Reserve   int64  // that must stay free
-	Oldest    time.Time
+	Store   string // sqlite or postgres
+	Bytes   int64  // that the embedded store takes; 0 where the disk is another machine's
+	Free    int64  // bytes that its disk has left
+	Reserve int64  // that must stay free
+	Oldest  time.Time
+
+	Retention     time.Duration // events older than that are removed; 0: none is
+	RetentionDead time.Duration // the same for those with a dead letter, if it is longer
+
 	Pending   int64 // deliveries that have not ended
 	Held      int64 // of webhooks that have not been verified
 	Waiting   int64 // bytes that wait for a commit

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/deliver"
+	"github.com/cybervault/cybervault/internal/store"
 	"github.com/cybervault/cybervault/internal/telemetry/roster"
 )
 
@@ -26,7 +28,7 @@ func (s system) System(ctx context.Context) cybervault.System {
 	defer cancel()
 	stats, load := s.store.Stats(), s.load.Stats()
 	v := cybervault.System{
-		Version: s.version, StartedAt: s.started, Store: s.store.Dialect(), Node: int(s.store.Node()), Waiting: stats.QueueBytes,
+		Version: s.version, StartedAt: s.started, Retention: s.cfg.Retention, RetentionDead: s.cfg.RetentionDead, Store: s.store.Dialect(), Node: int(s.store.Node()), Waiting: stats.QueueBytes,
 		Refused: stats.RefusedDisk + stats.RefusedDatabase + stats.RefusedQueue + load.RefusedMemory + load.RefusedRequests,
 	}
 	problem := func(name, summary, remedy string) {
@@ -90,6 +92,19 @@ func (s system) Sources(ws cybervault.WorkspaceID) []cybervault.TelemetrySource 
 // Examine has the doctor look at everything, which takes up to half a minute.
 func (s system) Examine(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.Check, error) {
 	return s.doctor().Examine(ctx, ws)
+}
+
+// receivers is how the receivers of webhooks stand: what this node knows of their answers,
+// and what waits for them in the store.
+type receivers struct {
+	*deliver.Dispatcher
+
+	store *store.Store
+}
+
+// Waiting counts the deliveries of a webhook that have not ended.
+func (r receivers) Waiting(ctx context.Context, id cybervault.WebhookID) (int64, error) {
+	return r.store.Waiting(ctx, id)
 }
 
 // senders counts the records of each source in one hand-in of telemetry.

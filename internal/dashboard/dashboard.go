@@ -18,6 +18,7 @@ const maxFormBytes = 1 << 20
 // Config is what the dashboard needs. Every service is required.
 type Config struct {
 	Webhooks  Webhooks
+	Receivers Receivers
 	Log       Log
 	Replayer  Replayer
 	Previewer Previewer
@@ -52,6 +53,7 @@ func (c *Config) check() error {
 		}
 	}
 	need("Webhooks", c.Webhooks == nil)
+	need("Receivers", c.Receivers == nil)
 	need("Log", c.Log == nil)
 	need("Replayer", c.Replayer == nil)
 	need("Previewer", c.Previewer == nil)

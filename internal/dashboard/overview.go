@@ -1,8 +1,12 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +36,8 @@ type overviewView struct {
 	Tiles      []tile
 	Events     chart
 	Deliveries chart
+	Types      []typeRow
+	MoreTypes  int
 	Trouble    []troubleRow
 	Newest     []eventRow
 	Capped     bool
@@ -43,6 +49,22 @@ type overviewView struct {
 	Sources     []sourceRow
 	MoreSources int
 }
+
+// typeRow is one event type over time.
+type typeRow struct {
+	Type, Link, Total string
+	Words             string // for who cannot see the line
+	Width             int
+	Bars              []typeBar
+}
+
+type typeBar struct {
+	X    int
+	Y, H string
+}
+
+// overviewTypes is how many event types are shown, those with most events.
+const overviewTypes = 8
 
 // tile is one figure of the overview.
 type tile struct {
@@ -97,6 +119,7 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	v.Tiles = append([]tile{incidentsTile(incidents)}, tiles(o, v.Span)...)
 	v.Events = eventsChart(o, known)
 	v.Deliveries = deliveriesChart(o)
+	v.Types, v.MoreTypes = typeRows(o, v.Span), max(0, len(o.ByType)-overviewTypes)
 	if v.Trouble, err = d.trouble(ctx, hooks, since); err != nil {
 		return err
 	}
@@ -199,6 +222,37 @@ func eventsChart(o *cybervault.Overview, known severities) chart {
 	return drawChart("chart-events", "Events by severity", "events", series, buckets)
 }
 
+// typeRows are the event types with most events, each with bars over time on its own scale.
+func typeRows(o *cybervault.Overview, s span) []typeRow {
+	names := slices.SortedFunc(maps.Keys(o.ByType), func(a, b string) int {
+		return cmp.Or(cmp.Compare(o.ByType[b], o.ByType[a]), strings.Compare(a, b))
+	})
+	var rows []typeRow
+	for _, name := range names[:min(len(names), overviewTypes)] {
+		row := typeRow{
+			Type: cut(name, shownInList), Link: "/events?" + url.Values{"event": {name}, "since": {s.Key}}.Encode(), Total: count(o.ByType[name]), Width: max(1, len(o.Buckets)) * slot,
+		}
+		var highest int64
+		peak := 0
+		for i := range o.Buckets {
+			if n := o.Buckets[i].ByType[name]; n > highest {
+				highest, peak = n, i
+			}
+		}
+		for i := range o.Buckets {
+			if n := o.Buckets[i].ByType[name]; n > 0 {
+				h := float64(n) / float64(highest) * chartHeight
+				row.Bars = append(row.Bars, typeBar{i * slot, fmt.Sprintf("%.1f", chartHeight-h), fmt.Sprintf("%.1f", h)})
+			}
+		}
+		if highest > 0 {
+			row.Words = "most at " + bucketLabel(o.Buckets[peak].Start, o.Width) + " UTC: " + count(highest)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 func deliveriesChart(o *cybervault.Overview) chart {
 	series := []chartSeries{{Name: "Delivered", Class: "fill-ok"}, {Name: "Failed attempts", Class: "fill-bad"}}
 	buckets := make([]chartBucket, len(o.Buckets))
@@ -236,6 +290,9 @@ func (d *dashboard) trouble(ctx context.Context, hooks []*cybervault.Webhook, si
 			row.Badge, row.Words = badge{"bad", "Disabled"}, sentence(cut(w.DisabledReason, shownInList))
 		case w.Live() && w.Held():
 			row.Badge, row.Words = badge{"warn", "Not verified"}, "Its deliveries are held until a test payload is accepted."
+		case w.Live() && d.breaker(w.ID).Badge.Text != "":
+			b := d.breaker(w.ID)
+			row.Badge, row.Words = b.Badge, "Its breaker is "+b.Words+"."
 		case w.Live() && t != nil && t.failing > 0:
 			row.Badge, row.Words = badge{"bad", "Failing"}, plural(t.failing, "delivery", "deliveries")+" of the last "+count(t.total)+" failing"+t.lastWords()
 		default:
@@ -252,12 +309,16 @@ func (d *dashboard) trouble(ctx context.Context, hooks []*cybervault.Webhook, si
 type tally struct {
 	total, delivered, failing int
 	last                      *cybervault.Delivery // the newest failing one
+	latencies                 []time.Duration      // from commit to the answer, where the first attempt succeeded
 }
 
 func (t *tally) add(d *cybervault.Delivery) {
 	switch {
 	case d.Status == cybervault.DeliveryDelivered:
 		t.delivered++
+		if d.Attempts == 1 && !d.FinishedAt.IsZero() {
+			t.latencies = append(t.latencies, max(0, d.FinishedAt.Sub(d.CreatedAt())))
+		}
 	case failing(d):
 		t.failing++
 		if t.last == nil {

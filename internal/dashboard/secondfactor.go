@@ -34,7 +34,7 @@ func (d *dashboard) renderCode(w http.ResponseWriter, r *http.Request, status in
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(v.Next), http.StatusSeeOther)
 		return nil
 	}
-	if v.Ask, err = d.Access.AskSecondFactor(r.Context(), cookieOf(r), originOf(r)); err != nil {
+	if v.Ask, err = d.Access.AskSecondFactor(r.Context(), cookieOf(r), d.origin(r)); err != nil {
 		return err
 	}
 	v.page, v.Name = d.newPage(r, "", "Second factor"), cut(s.Email, shownInList)
@@ -60,7 +60,7 @@ func (d *dashboard) giveCode(w http.ResponseWriter, r *http.Request) error {
 
 func (d *dashboard) givePasskey(w http.ResponseWriter, r *http.Request) error {
 	return d.giveFactor(w, r, func(v *codeView) (string, error) {
-		cookie, err := d.Access.GivePasskey(r.Context(), caller(r), cookieOf(r), originOf(r), []byte(r.PostForm.Get("passkey")))
+		cookie, err := d.Access.GivePasskey(r.Context(), caller(r), cookieOf(r), d.origin(r), []byte(r.PostForm.Get("passkey")))
 		if cybervault.ErrorCode(err) == cybervault.CodeInvalid {
 			v.Refused = "The passkey " + asError(err).Message + "."
 		}
@@ -125,7 +125,7 @@ func (d *dashboard) renderPasskey(w http.ResponseWriter, r *http.Request, status
 	if status != http.StatusOK {
 		v.Replace = "/account/passkeys/new"
 	}
-	options, err := d.Access.NewPasskey(r.Context(), sessionOf(r.Context()), originOf(r))
+	options, err := d.Access.NewPasskey(r.Context(), sessionOf(r.Context()), d.origin(r))
 	switch cybervault.ErrorCode(err) {
 	case "":
 		v.Options = string(options)
@@ -142,7 +142,7 @@ func (d *dashboard) addPasskey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := &passkeyView{Name: r.PostForm.Get("name"), Errors: map[string]string{}}
-	codes, err := d.Access.AddPasskey(r.Context(), sessionOf(r.Context()), originOf(r), v.Name, []byte(r.PostForm.Get("passkey")))
+	codes, err := d.Access.AddPasskey(r.Context(), sessionOf(r.Context()), d.origin(r), v.Name, []byte(r.PostForm.Get("passkey")))
 	switch e := asError(err); {
 	case err == nil:
 		return d.factorAdded(w, r, codes)

@@ -26,6 +26,14 @@ type Webhooks interface {
 	TestWebhook(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.WebhookID, eventType string) (*cybervault.Delivery, error)
 }
 
+// Receivers tells how the receivers of webhooks stand.
+type Receivers interface {
+	// Health tells how a receiver has been answering, and what the breaker does.
+	Health(id cybervault.WebhookID) cybervault.WebhookHealth
+	// Waiting counts the deliveries that have not ended, up to cybervault.MaxWaiting.
+	Waiting(ctx context.Context, id cybervault.WebhookID) (int64, error)
+}
+
 // Previewer tries settings on what was stored.
 type Previewer interface {
 	// PreviewFilter says what a filter would have done with the newest events of

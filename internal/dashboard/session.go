@@ -117,14 +117,6 @@ func overTLS(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
-// originOf is where the browser has opened the dashboard.
-func originOf(r *http.Request) string {
-	if overTLS(r) {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
-}
-
 // theme is the person's choice of colours; "system" follows the operating system.
 func theme(r *http.Request) string {
 	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "light" || c.Value == "dark") {

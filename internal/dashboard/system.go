@@ -151,5 +151,28 @@ func (d *dashboard) figures(s *cybervault.System) []figureGroup {
 		{Name: "Let go", Value: count(s.Engine.Evicted), Note: "for want of room; " + count(s.Engine.Late) + " records too late, " + count(s.Engine.Failed) + " that rules failed on"},
 	}}
 	server := figureGroup{"This server", []figure{{Name: "Version", Value: cut(s.Version, 60)}, {Name: "Started", When: d.moment(s.StartedAt)}, {Name: "Node", Value: strconv.Itoa(s.Node)}}}
-	return []figureGroup{queue, store, engine, server}
+	kept := figureGroup{"Retention", []figure{
+		{Name: "Events", Value: daysWords(s.Retention), Note: "with their deliveries and attempts; --retention"},
+		{Name: "Events with a dead letter", Value: daysWords(max(s.Retention, s.RetentionDead)), Note: "--retention-dead-letters"},
+		{Name: "Audit log", Value: "for good"},
+	}}
+	if s.Retention == 0 || s.RetentionDead == 0 {
+		kept.Figures[1].Value = daysWords(0)
+	}
+	signIn := figureGroup{"Sign-in", []figure{{Name: "Password", Value: "yes", Note: "and a second factor where a member has one"}, {Name: "OpenID Connect", Value: "no", Note: "--oidc-issuer"}}}
+	if d.SignOn != nil {
+		signIn.Figures[1] = figure{Name: "OpenID Connect", Value: cut(d.SignOn.Name(), shownInList)}
+	}
+	return []figureGroup{queue, store, engine, server, kept, signIn}
+}
+
+// daysWords says how long something is kept; zero is for good.
+func daysWords(keep time.Duration) string {
+	if keep == 0 {
+		return "for good"
+	}
+	if day := 24 * time.Hour; keep%day == 0 {
+		return plural(int(keep/day), "day", "days")
+	}
+	return cybervault.FormatDuration(keep)
 }

@@ -31,6 +31,10 @@ func TestSystemHealth(t *testing.T) {
 	}
 	s.fake.SetSystem(cybervault.System{Store: "postgres", Nodes: []cybervault.Node{{Number: 3, Host: "cv-3", JoinedAt: now, Me: true}}})
 	s.get(path).want(t, 200, ">Nodes<", "cv-3", "this one").without(t, "are kept free")
+	s.fake.SetSystem(cybervault.System{Retention: 30 * 24 * time.Hour, RetentionDead: 36 * time.Hour})
+	s.get(path).want(t, 200, ">Retention<", "30 days").without(t, "36h")
+	s.fake.SetSystem(cybervault.System{Retention: 36 * time.Hour})
+	s.get(path).want(t, 200, "36h", "for good", ">Sign-in<", "--oidc-issuer")
 	many := make([]cybervault.TelemetrySource, 1000)
 	for i := range many {
 		many[i].Name = "source-" + strconv.Itoa(i)

@@ -99,18 +99,22 @@ func (d *dashboard) renderWebhook(w http.ResponseWriter, r *http.Request, id cyb
 	if !hook.DeletedAt.IsZero() {
 		return cybervault.Errorf(cybervault.CodeNotFound, "This webhook was deleted.")
 	}
-	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Webhook: id, Limit: healthDeliveries})
+	found, err := d.Log.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: workspaceOf(ctx), Webhook: id, Limit: pageDeliveries})
+	if err != nil {
+		return err
+	}
+	health, err := d.newHealth(ctx, id, found.Rows)
 	if err != nil {
 		return err
 	}
 	v := &webhookView{
 		page: d.newPage(r, "webhooks", webhookName(hook)), ID: id.String(), Name: webhookName(hook),
-		URL: cut(hook.URL, shownInDetail), Description: cut(hook.Description, shownInDetail), Badge: webhookBadge(hook),
+		URL: cut(hook.URL, shownInDetail), Description: cut(hook.Description, shownInDetail), Badge: badgeOf(hook, health.Breaker),
 		Enabled: hook.Status == cybervault.WebhookEnabled, Held: hook.Held(), DisabledReason: sentence(cut(hook.DisabledReason, shownInDetail)),
 		Accept: acceptWords(hook.Accept), HasCA: hook.CACertificate != "", HasCertificate: hook.ClientCertificate != "", Channel: newChannelView(&hook.Channel),
 		Filter: cut(hook.Filter, cybervault.MaxFilterBytes), Pace: tuningWords(&hook.Tuning), Verified: d.moment(hook.VerifiedAt),
 		Created: d.moment(hook.CreatedAt), Updated: d.moment(hook.UpdatedAt),
-		Health: newHealth(found.Rows), Show: show,
+		Health: health, Show: show,
 	}
 	v.Events, _ = shownChoices(hook.Events, len(hook.Events))
 	schedule := hook.RetrySchedule

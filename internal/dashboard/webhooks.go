@@ -19,6 +19,8 @@ const (
 	webhooksPerPage = 25
 	// healthDeliveries is how many of a webhook's latest deliveries its health is read from.
 	healthDeliveries = 20
+	// pageDeliveries is the same on the page of one.
+	pageDeliveries = 100
 	// readers is how many questions one page asks the store at a time.
 	readers = 4
 )
@@ -41,10 +43,21 @@ type webhookRow struct {
 	Health        healthView
 }
 
-// healthView is how the latest deliveries of a webhook went, oldest first.
+// healthView is how the latest deliveries of a webhook went, oldest first, and how its
+// receiver stands.
 type healthView struct {
-	Marks []healthMark
+	Marks   []healthMark
+	Words   string // of all of them: "19 of 20 delivered, 1 failing"
+	Rate    string // "95 %"
+	P95     string // from commit to the answer, of those that succeeded at once
+	Waiting string // deliveries that have not ended
+	Breaker breakerView
+}
+
+type breakerView struct {
+	Badge badge // empty while it is closed
 	Words string
+	Probe moment // when the next attempt may be made
 }
 
 type healthMark struct {
@@ -64,6 +77,15 @@ func webhookBadge(w *cybervault.Webhook) badge {
 		return badge{"warn", "Not verified"}
 	}
 	return badge{"ok", "Enabled"}
+}
+
+// badgeOf is webhookBadge for one whose breaker is known: an enabled webhook to which
+// nothing is sent is not well.
+func badgeOf(w *cybervault.Webhook, b breakerView) badge {
+	if own := webhookBadge(w); own.Tone != "ok" || b.Badge.Text == "" {
+		return own
+	}
+	return b.Badge
 }
 
 func (d *dashboard) listWebhooks(w http.ResponseWriter, r *http.Request) error {
@@ -105,7 +127,7 @@ func (d *dashboard) listWebhooks(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for i, hook := range shown {
-		row := webhookRow{ID: hook.ID.String(), Name: webhookName(hook), URL: cut(hook.URL, shownInList), Badge: webhookBadge(hook), Health: healths[i]}
+		row := webhookRow{ID: hook.ID.String(), Name: webhookName(hook), URL: cut(hook.URL, shownInList), Badge: badgeOf(hook, healths[i].Breaker), Health: healths[i]}
 		row.Events, row.MoreEvents = shownChoices(hook.Events, 3)
 		v.Rows = append(v.Rows, row)
 	}
@@ -131,7 +153,7 @@ func (d *dashboard) health(ctx context.Context, id cybervault.WebhookID) (health
 	if err != nil {
 		return healthView{}, err
 	}
-	return newHealth(found.Rows), nil
+	return d.newHealth(ctx, id, found.Rows)
 }
 
 // healths reads several at a time, which a list of webhooks waits for.
@@ -148,11 +170,24 @@ func (d *dashboard) healths(ctx context.Context, hooks []*cybervault.Webhook) ([
 	return all, g.Wait()
 }
 
-func newHealth(newestFirst []*cybervault.Delivery) healthView {
-	var v healthView
+// newHealth is the health of a webhook with those latest deliveries, newest first.
+func (d *dashboard) newHealth(ctx context.Context, id cybervault.WebhookID, latest []*cybervault.Delivery) (healthView, error) {
+	waiting, err := d.Receivers.Waiting(ctx, id)
+	if err != nil {
+		return healthView{}, err
+	}
+	v := healthView{Breaker: d.breaker(id)}
+	switch {
+	case waiting >= cybervault.MaxWaiting:
+		v.Waiting = count(cybervault.MaxWaiting) + " or more"
+	case waiting > 0:
+		v.Waiting = count(waiting)
+	}
 	var t tally
-	for _, dl := range slices.Backward(newestFirst) {
+	for _, dl := range slices.Backward(latest) {
 		t.add(dl)
+	}
+	for _, dl := range slices.Backward(latest[:min(len(latest), healthDeliveries)]) {
 		class := "fill-mute"
 		switch {
 		case dl.Status == cybervault.DeliveryDelivered:
@@ -165,7 +200,7 @@ func newHealth(newestFirst []*cybervault.Delivery) healthView {
 		v.Marks = append(v.Marks, healthMark{X: len(v.Marks) * 6, Class: class})
 	}
 	switch {
-	case len(newestFirst) == 0:
+	case len(latest) == 0:
 		v.Words = "no deliveries yet"
 	case t.total == 0:
 		v.Words = "none sent lately"
@@ -174,6 +209,26 @@ func newHealth(newestFirst []*cybervault.Delivery) healthView {
 		if t.failing > 0 {
 			v.Words += ", " + count(t.failing) + " failing"
 		}
+		v.Rate = rate(t.delivered, t.total)
 	}
-	return v
+	if len(t.latencies) > 0 {
+		slices.Sort(t.latencies)
+		v.P95 = took(t.latencies[(95*len(t.latencies)+99)/100-1]) // the nearest rank
+	}
+	return v, nil
+}
+
+// rate rounds down, so that only all of them are 100 %.
+func rate(n, of int) string { return strconv.Itoa(100*n/of) + " %" }
+
+func (d *dashboard) breaker(id cybervault.WebhookID) breakerView {
+	h := d.Receivers.Health(id)
+	switch h.Breaker {
+	case cybervault.BreakerOpen:
+		return breakerView{badge{"bad", "Paused"}, "open: nothing is attempted until the next probe, and what waits loses no try", d.moment(h.ProbeAt)}
+	case cybervault.BreakerHalfOpen:
+		return breakerView{Badge: badge{"warn", "Probing"}, Words: "half open: one attempt is under way, and decides"}
+	case cybervault.BreakerClosed:
+	}
+	return breakerView{Words: "closed: attempts are made as they are due"}
 }

@@ -241,3 +241,50 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the key lives %s", life)
 	}
 }
+
+// How a receiver stands: how many it took, how fast, what waits, and what the breaker does.
+func TestHowAWebhookStands(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).login()
+	w := s.fake.Hook("https://example.com/in", "Desk", dashboardtest.OK, "*")
+	page := hooks + "/" + w.ID.String()
+	s.get(page).want(t, 200, "no deliveries yet", "closed: attempts are made")
+	for range 19 {
+		s.fake.Publish(cybervault.EventThreatDetected, nil)
+	}
+	s.get(page).want(t, 200, "100 %", "19 of 19 delivered")
+	s.fake.SetAnswer(w.ID, dashboardtest.Down)
+	s.fake.Publish(cybervault.EventThreatDetected, nil)
+	s.get(page).want(t, 200, "95 %", "19 of 20 delivered, 1 failing", " ms")
+	s.get(hooks).want(t, 200, "19 of 20 delivered, 1 failing", "p95 ", "1 waiting", ">Enabled<")
+	s.fake.SetHealth(cybervault.WebhookHealth{Webhook: w.ID, Breaker: cybervault.BreakerOpen, ProbeAt: time.Now().Add(time.Minute)})
+	s.get(hooks).want(t, 200, ">Paused<").without(t, ">Enabled<")
+	s.get("/").want(t, 200, ">Paused<", "Its breaker is open")
+	s.get(page).want(t, 200, "the breaker is open", "The next attempt is made")
+	s.fake.SetHealth(cybervault.WebhookHealth{Webhook: w.ID, Breaker: cybervault.BreakerHalfOpen})
+	s.get(page).want(t, 200, "half open").without(t, "the breaker is open")
+	s.fake.SetHealth(cybervault.WebhookHealth{Webhook: w.ID, Breaker: cybervault.BreakerOpen})
+	s.fake.SetWebhook(w.ID, func(w *cybervault.Webhook) { w.Status = cybervault.WebhookDisabled })
+	s.get(hooks).want(t, 200, ">Disabled<").without(t, ">Paused<")
+	s.fake.Fail(errors.New("no"))
+	s.get(hooks).want(t, 500)
+}
+
+func TestOverviewByType(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).login()
+	s.fake.Publish(cybervault.EventPatchFailed, nil)
+	for range 3 {
+		s.fake.Publish(cybervault.EventThreatDetected, nil)
+	}
+	page := s.get("/?span=24h").want(t, 200, "Events by type", `href="/events?event=threat.detected&amp;since=24h"`, "UTC: 3")
+	if strings.Index(page.body, "event=threat.detected") > strings.Index(page.body, "event=patch.failed") {
+		t.Error("the type with most events does not stand first")
+	}
+	for i := range 10 {
+		name := fmt.Sprintf("own.type%d", i)
+		s.fake.AddType(cybervault.EventType{Name: name, Severity: cybervault.SeverityInfo})
+		s.fake.Publish(name, nil)
+	}
+	s.get("/").want(t, 200, "and 4 more")
+}

@@ -130,6 +130,13 @@ FROM deliveries WHERE status < 2`).Scan(&pending, &held)
 	return pending, held, readError(err)
 }
 
+// Waiting counts the deliveries of a webhook that have not ended, up to
+// cybervault.MaxWaiting.
+func (s *Store) Waiting(ctx context.Context, webhook cybervault.WebhookID) (n int64, err error) {
+	err = s.db.QueryRowContext(ctx, s.dialect.rebind(`SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE webhook_id = ? AND status < 2 LIMIT ?) q`), webhook.Key(), int64(cybervault.MaxWaiting)).Scan(&n)
+	return n, readError(err)
+}
+
 // endBatch bounds how many deliveries one transaction ends or frees.
 const endBatch = 1000
 

@@ -23,10 +23,12 @@ func TestScreenshots(t *testing.T) {
 	seeded, empty := newServer(t), newServer(t, func(c *dashboard.Config) { c.Dev = true })
 	seeded.fake.Seed()
 	seeded.populate(t)
-	readme := newTab(t, seeded, size{1440, 968})
-	readme.run(dark(false))
-	readme.login()
-	readme.shoot("readme", "light", wide)
+	t.Run("readme", func(t *testing.T) {
+		readme := newTab(t, seeded, size{1440, 968})
+		readme.run(dark(false))
+		readme.login()
+		readme.shoot("readme", "light", wide)
+	})
 	for _, window := range []size{wide, phone} {
 		for _, theme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprint(window.width, " ", theme), func(t *testing.T) { // a tab has only so much time, which ends with its own test

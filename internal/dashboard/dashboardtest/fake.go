@@ -36,6 +36,7 @@ type Fake struct {
 	actions    []*cybervault.Action // oldest first
 	system     cybervault.System
 	sources    []cybervault.TelemetrySource
+	standing   map[cybervault.WebhookID]cybervault.WebhookHealth
 	checks     []cybervault.Check
 	incidents  []*cybervault.Incident
 	members    map[cybervault.IncidentID][]*cybervault.IncidentMember
@@ -63,6 +64,7 @@ func New(now func() time.Time) *Fake {
 		off:      make(map[string]cybervault.RuleOff),
 		types:    coreTypes(),
 		watchers: make(map[chan struct{}]bool),
+		standing: make(map[cybervault.WebhookID]cybervault.WebhookHealth),
 	}
 	f.ids = cybervault.NewIDSource(1, 0, f.clock)
 	f.Workspace.UUID = f.ids.Next()

@@ -141,6 +141,7 @@ func (f *Fake) Seed() {
 		w.Headers = []cybervault.Header{{Name: "Authorization", Value: "Bearer secret"}}
 		w.Verification, w.VerifiedAt = true, now.Add(-9*24*time.Hour)
 	})
+	f.SetHealth(cybervault.WebhookHealth{Webhook: tickets.ID, Breaker: cybervault.BreakerOpen, FailingSince: now.Add(-9 * time.Minute), Failures: 7, OpenedAt: now.Add(-4 * time.Minute), ProbeAt: now.Add(40 * time.Second)})
 	f.seedKeys(now)
 	f.seedActions(now, tickets.ID)
 	f.seedSystem(now)

@@ -283,8 +283,18 @@ func pendingCounts(f *fixture) {
 	pub := f.publication(event{}, waiting(w), f.leased(w), born(w, cybervault.DeliveryHeld, ""), born(w, cybervault.DeliverySkipped, "filter"))
 	f.publish(pub)
 	check(2, 1)
+	other := f.webhook()
+	f.publish(f.publication(event{}, waiting(other)))
+	for id, want := range map[cybervault.WebhookID]int64{w.ID: 3, other.ID: 1, cybervault.NewID[cybervault.WebhookID](f.ids): 0} {
+		if n, err := f.s.Waiting(f.Context(), id); n != want || err != nil {
+			f.Errorf("%d of the webhook wait, want %d (%v)", n, want, err)
+		}
+	}
 	f.must(f.record(f.result(&pub.Deliveries[1], 1, cybervault.DeliveryDelivered)))
-	check(1, 1)
+	check(2, 1)
+	if n, err := f.s.Waiting(f.Context(), w.ID); n != 2 || err != nil {
+		f.Errorf("%d wait, want 2 (%v)", n, err)
+	}
 }
 
 func unverified(w *cybervault.Webhook) { w.Verification = true }
@@ -462,6 +472,7 @@ func closedStore(f *fixture) {
 		},
 		"Backlogs":     func() error { _, err := f.s.Backlogs(ctx); return err },
 		"Pending":      func() error { _, _, err := f.s.Pending(ctx); return err },
+		"Waiting":      func() error { _, err := f.s.Waiting(ctx, w.ID); return err },
 		"Events":       func() error { _, err := f.s.Events(ctx, cybervault.EventQuery{Workspace: f.ws}); return err },
 		"Event":        func() error { _, err := f.s.Event(ctx, f.ws, pub.Event.ID); return err },
 		"Deliveries":   func() error { _, err := f.s.Deliveries(ctx, cybervault.DeliveryQuery{Workspace: f.ws}); return err },
