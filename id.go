@@ -118,6 +118,8 @@ type (
 	passkeyKind    struct{}
 	sessionKind    struct{}
 	invitationKind struct{}
+	agentKind      struct{}
+	agentTokenKind struct{}
 )
 
 func (eventKind) Prefix() string      { return "wh_" }
@@ -135,6 +137,8 @@ func (userKind) Prefix() string       { return "usr_" }
 func (passkeyKind) Prefix() string    { return "psk_" }
 func (sessionKind) Prefix() string    { return "ses_" }
 func (invitationKind) Prefix() string { return "inv_" }
+func (agentKind) Prefix() string      { return "agt_" }
+func (agentTokenKind) Prefix() string { return "agk_" }
 
 // The ids of the product.
 type (
@@ -153,6 +157,8 @@ type (
 	PasskeyID    = ID[passkeyKind]
 	SessionID    = ID[sessionKind]
 	InvitationID = ID[invitationKind]
+	AgentID      = ID[agentKind]
+	AgentTokenID = ID[agentTokenKind]
 )
 
 // AnyID is one of the id types above, for the generic functions below.

@@ -130,9 +130,11 @@ const (
 	ScopeRead           Scope = "read"
 	ScopePoll           Scope = "deliveries:poll" // to fetch and acknowledge the deliveries of polled webhooks
 	ScopeAdmin          Scope = "admin"
+	// ScopeAgent is what an agent's own key has, and no other: heartbeats.
+	ScopeAgent Scope = "agent"
 )
 
-// Scopes lists every scope.
+// Scopes lists every scope that a key can be given.
 func Scopes() []Scope {
 	return []Scope{ScopeEventsWrite, ScopeTelemetryWrite, ScopeRead, ScopePoll, ScopeAdmin}
 }
@@ -149,6 +151,9 @@ type APIKey struct {
 	RevokedAt time.Time // zero while it is valid
 	ExpiresAt time.Time // zero: never
 	UsedAt    time.Time // to within a few minutes; zero: never
+
+	// Agent is whose own key it is, and lies with the agent; nil for all others.
+	Agent *Agent
 }
 
 // Allows reports whether the key has the scope.

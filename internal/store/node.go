@@ -57,6 +57,7 @@ type Duty int
 const (
 	DutyRetention Duty = iota // removes what is old
 	DutyIncidents             // resolves incidents that are quiet, and tells of what had to wait
+	DutyFleet                 // tells of agents that come and go
 	duties
 )
 
