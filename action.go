@@ -16,6 +16,7 @@ const (
 	ActorUser     ActorKind = "user"     // a person with an account
 	ActorOperator ActorKind = "operator" // whoever holds the link that the server printed
 	ActorAPIKey   ActorKind = "api_key"  // a program
+	ActorAgent    ActorKind = "agent"    // a managed machine
 	ActorSystem   ActorKind = "system"   // CyberVault itself
 )
 

@@ -272,6 +272,13 @@ func (s *Store) SeeAgents(ctx context.Context, seen map[cybervault.AgentID]time.
 	})
 }
 
+// ClampAgents has no agent been heard of after now: a clock was set back.
+func (s *Store) ClampAgents(ctx context.Context, now time.Time) error {
+	return s.allOrNone(ctx, func(tx transaction) error {
+		return exec(tx, "UPDATE agents SET last_seen = ? WHERE last_seen > ?", micros(now), micros(now))
+	})
+}
+
 // SetAgentStatus changes a status that is what it was taken for, and reports whether it
 // was.
 func (s *Store) SetAgentStatus(ctx context.Context, id cybervault.AgentID, from, to cybervault.AgentStatus, at time.Time) (changed bool, err error) {

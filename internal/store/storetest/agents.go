@@ -196,6 +196,9 @@ func agentsAreJudged(f *fixture) {
 	a.LastSeen = f.clock.Now()
 	see(start) // what is older changes nothing
 	f.wantAgent(a)
+	f.must(f.s.SeeAgents(f.Context(), map[cybervault.AgentID]time.Time{a.ID: start.Add(time.Hour)}))
+	f.must(f.s.ClampAgents(f.Context(), f.clock.Now()))
+	f.wantAgent(a)
 	judged(f.clock.Now(), cybervault.AgentEnrolled)
 	set(cybervault.AgentOnline, true)
 	judged(a.LastSeen.Add(40*time.Second - time.Microsecond))
