@@ -32,6 +32,7 @@ const (
 	eventsKey    = "events-key"
 	telemetryKey = "telemetry-key"
 	pollKey      = "poll-key"
+	agentKey     = "agent-key"
 )
 
 var (
@@ -41,6 +42,7 @@ var (
 	webhook1 = id[cybervault.WebhookID](10)
 	event1   = id[cybervault.EventID](20)
 	dlv1     = id[cybervault.DeliveryID](30)
+	agent1   = id[cybervault.AgentID](90)
 )
 
 // id makes the n-th id of a kind, n milliseconds after the epoch, always the same.
@@ -83,6 +85,10 @@ type fakes struct {
 	incidentChange cybervault.IncidentChange
 	exception      cybervault.Exception
 	ruleSet        string
+	agentsAsked    cybervault.AgentQuery
+	facts          cybervault.HostFacts
+	token          cybervault.AgentToken
+	newAgentKey    string
 	revoked        atomic.Bool
 	backups        int
 	broken         bool
@@ -311,6 +317,9 @@ func (f *fakes) Authenticate(_ context.Context, bearer string) (*cybervault.APIK
 	if bearer == "key-of-another-workspace" {
 		return &cybervault.APIKey{ID: id[cybervault.APIKeyID](98), Workspace: otherWS, Scopes: cybervault.Scopes()}, nil
 	}
+	if bearer == agentKey {
+		return &cybervault.APIKey{Workspace: ws, Name: "agent web-1", Scopes: []cybervault.Scope{cybervault.ScopeAgent, cybervault.ScopeTelemetryWrite}, Agent: sampleAgent()}, nil
+	}
 	if !ok || f.revoked.Load() {
 		return nil, cybervault.Errorf(cybervault.CodeUnauthorized, "the API key is unknown or was revoked")
 	}
@@ -422,7 +431,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Incidents: f, Controls: f, Audit: f, Actions: f, Keys: f, Backups: f, Doctor: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Fleet: f, Incidents: f, Controls: f, Audit: f, Actions: f, Keys: f, Backups: f, Doctor: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -499,4 +508,55 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("%s differs (write it anew with -update):\n got: %s\nwant: %s", path, got, want)
 	}
+}
+
+func sampleAgent() *cybervault.Agent {
+	return &cybervault.Agent{
+		HostFacts: cybervault.HostFacts{Hostname: "web-1.example.com", OS: "Debian GNU/Linux 12", Version: "v0.1.0", Addresses: []string{"192.0.2.7"}}, ID: agent1, Workspace: ws,
+		Labels: map[string]string{"role": "web"}, Interval: 30 * time.Second, Missed: 3, Status: cybervault.AgentOnline, EnrolledAt: epoch, LastSeen: epoch.Add(time.Minute), ChangedAt: epoch.Add(time.Second),
+	}
+}
+
+func (f *fakes) NewToken(_ context.Context, t *cybervault.AgentToken) (string, error) {
+	f.token = *t
+	t.ID, t.By, t.CreatedAt = id[cybervault.AgentTokenID](91), "ann", epoch
+	return "cve_plain", f.check(t.Workspace)
+}
+
+func (f *fakes) Tokens(_ context.Context, w cybervault.WorkspaceID) ([]*cybervault.AgentToken, error) {
+	return []*cybervault.AgentToken{{ID: id[cybervault.AgentTokenID](91), Workspace: ws, Name: "web", Interval: 30 * time.Second, Missed: 3, Uses: 2, By: "ann", CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour)}}, f.check(w)
+}
+
+func (f *fakes) DeleteToken(_ context.Context, w cybervault.WorkspaceID, _ cybervault.AgentTokenID) error {
+	return f.check(w)
+}
+
+func (f *fakes) Enrol(_ context.Context, token string, facts cybervault.HostFacts) (*cybervault.Agent, string, error) {
+	if token == "" {
+		return nil, "", cybervault.Errorf(cybervault.CodeUnauthorized, "an enrolment token is needed")
+	}
+	f.facts = facts
+	return sampleAgent(), "cva_plain", f.check(ws)
+}
+
+func (f *fakes) Beat(_ context.Context, a *cybervault.Agent, facts cybervault.HostFacts) (string, error) {
+	f.facts = facts
+	return f.newAgentKey, f.check(a.Workspace)
+}
+
+func (f *fakes) Agents(_ context.Context, q cybervault.AgentQuery) (cybervault.Page[*cybervault.Agent], error) {
+	f.agentsAsked = q
+	return cybervault.Page[*cybervault.Agent]{Rows: []*cybervault.Agent{sampleAgent()}, More: f.more}, f.check(q.Workspace)
+}
+
+func (f *fakes) Agent(_ context.Context, w cybervault.WorkspaceID, a cybervault.AgentID) (*cybervault.Agent, error) {
+	if a != agent1 {
+		return nil, cybervault.Errorf(cybervault.CodeNotFound, "there is no such agent")
+	}
+	return sampleAgent(), f.check(w)
+}
+
+func (f *fakes) Remove(_ context.Context, w cybervault.WorkspaceID, a cybervault.AgentID) error {
+	_, err := f.Agent(context.Background(), w, a)
+	return err
 }

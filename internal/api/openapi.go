@@ -68,6 +68,7 @@ func tags() []schema {
 		{"name": tagWebhooks, "description": "Where events are delivered to, and how."},
 		{"name": tagDeliveries, "description": "What became of each event at each webhook."},
 		{"name": tagTelemetry, "description": "Raw records for the threat engine."},
+		{"name": tagAgents, "description": "Managed machines: how they enrol, and whether they are heard of."},
 		{"name": tagIncidents, "description": "What belongs together of what the threat engine found, and its life."},
 		{"name": tagDetection, "description": "The rules of the threat engine, and what it is to leave out."},
 		{"name": tagAudit, "description": "Proofs that what the delivery log says was not changed afterwards."},

@@ -49,6 +49,7 @@ const (
 	tagWebhooks   = "Webhooks"
 	tagDeliveries = "Deliveries"
 	tagTelemetry  = "Telemetry"
+	tagAgents     = "Agents"
 	tagIncidents  = "Incidents"
 	tagDetection  = "Detection"
 	tagAudit      = "Audit log"
@@ -66,6 +67,7 @@ func routes() []route {
 		ingest = cybervault.ScopeTelemetryWrite
 		read   = cybervault.ScopeRead
 		fetch  = cybervault.ScopePoll
+		agent  = cybervault.ScopeAgent
 		admin  = cybervault.ScopeAdmin
 	)
 	all := []route{
@@ -105,6 +107,15 @@ func routes() []route {
 
 		{method: post, pattern: "/v1/telemetry", scope: ingest, handle: (*server).ingest, about: aboutIngest},
 		{method: post, pattern: "/v1/logs", scope: ingest, handle: (*server).logs, about: aboutLogs},
+
+		{method: post, pattern: "/v1/agents", handle: (*server).enrolAgent, about: aboutEnrolAgent},
+		{method: get, pattern: "/v1/agents", scope: read, handle: (*server).listAgents, about: aboutListAgents},
+		{method: get, pattern: "/v1/agents/{id}", scope: read, handle: (*server).getAgent, about: aboutGetAgent},
+		{method: del, pattern: "/v1/agents/{id}", scope: admin, handle: (*server).deleteAgent, about: aboutDeleteAgent},
+		{method: post, pattern: "/v1/agents/{id}/heartbeat", scope: agent, handle: (*server).beat, about: aboutBeat},
+		{method: post, pattern: "/v1/agent-tokens", scope: admin, handle: (*server).createAgentToken, about: aboutCreateAgentToken},
+		{method: get, pattern: "/v1/agent-tokens", scope: admin, handle: (*server).listAgentTokens, about: aboutListAgentTokens},
+		{method: del, pattern: "/v1/agent-tokens/{id}", scope: admin, handle: (*server).deleteAgentToken, about: aboutDeleteAgentToken},
 
 		{method: get, pattern: "/v1/incidents", scope: read, handle: (*server).listIncidents, about: aboutListIncidents},
 		{method: get, pattern: "/v1/incidents/{id}", scope: read, handle: (*server).getIncident, about: aboutGetIncident},

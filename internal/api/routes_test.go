@@ -14,22 +14,25 @@ import (
 // parameter. A call that is missing here is made without.
 func bodies() map[string]string {
 	return map[string]string{
-		"POST /v1/events":               `{"event":"threat.detected","data":{"severity":"critical"}}`,
-		"POST /v1/events/batch":         `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
-		"PUT /v1/event-types/{type}":    `{"severity":"high","description":"A badge was used twice."}`,
-		"POST /v1/webhooks":             `{"url":"https://example.com/in","events":["threat.*"]}`,
-		"PATCH /v1/webhooks/{id}":       `{"status":"disabled"}`,
-		"POST /v1/webhooks/preview":     `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
-		"POST /v1/webhooks/{id}/test":   `{"event":"threat.detected"}`,
-		"POST /v1/webhooks/{id}/replay": `{"since":"2026-11-01T00:00:00Z","status":"dead_letter"}`,
-		"POST /v1/telemetry":            "line one\nline two\n?\n",
-		"PATCH /v1/incidents/{id}":      `{"status":"acknowledged","note":"ours to look at","revision":3}`,
-		"POST /v1/incidents/{id}/merge": `{"merge_into":"` + id[cybervault.IncidentID](72).String() + `"}`,
-		"PATCH /v1/rules/{id}":          `{"enabled":false,"reason":"too loud here"}`,
-		"POST /v1/exceptions":           `{"rule":"reconnaissance","where":{"source_ip|cidr":"198.51.100.0/24"},"reason":"our own scanner"}`,
-		"POST /v1/exceptions/preview":   `{"rule":"*","where":{"user":["ann","bob"]},"reason":"a test","until":"2027-06-30T00:00:00Z"}`,
-		"POST /v1/logs":                 `{"resourceLogs":[]}`,
-		"POST /v1/keys":                 `{"name":"exporter","scopes":["read"]}`,
+		"POST /v1/events":                `{"event":"threat.detected","data":{"severity":"critical"}}`,
+		"POST /v1/events/batch":          `[{"event":"threat.detected","data":{"severity":"critical"}},{"event":"x"}]`,
+		"PUT /v1/event-types/{type}":     `{"severity":"high","description":"A badge was used twice."}`,
+		"POST /v1/webhooks":              `{"url":"https://example.com/in","events":["threat.*"]}`,
+		"PATCH /v1/webhooks/{id}":        `{"status":"disabled"}`,
+		"POST /v1/webhooks/preview":      `{"filter":"data.confidence > 0.9","events":["threat.*"]}`,
+		"POST /v1/webhooks/{id}/test":    `{"event":"threat.detected"}`,
+		"POST /v1/webhooks/{id}/replay":  `{"since":"2026-11-01T00:00:00Z","status":"dead_letter"}`,
+		"POST /v1/telemetry":             "line one\nline two\n?\n",
+		"PATCH /v1/incidents/{id}":       `{"status":"acknowledged","note":"ours to look at","revision":3}`,
+		"POST /v1/incidents/{id}/merge":  `{"merge_into":"` + id[cybervault.IncidentID](72).String() + `"}`,
+		"PATCH /v1/rules/{id}":           `{"enabled":false,"reason":"too loud here"}`,
+		"POST /v1/exceptions":            `{"rule":"reconnaissance","where":{"source_ip|cidr":"198.51.100.0/24"},"reason":"our own scanner"}`,
+		"POST /v1/exceptions/preview":    `{"rule":"*","where":{"user":["ann","bob"]},"reason":"a test","until":"2027-06-30T00:00:00Z"}`,
+		"POST /v1/logs":                  `{"resourceLogs":[]}`,
+		"POST /v1/keys":                  `{"name":"exporter","scopes":["read"]}`,
+		"POST /v1/agents":                `{"hostname":"web-1","os":"Debian","addresses":["192.0.2.7"]}`,
+		"POST /v1/agents/{id}/heartbeat": `{"hostname":"web-1"}`,
+		"POST /v1/agent-tokens":          `{"name":"web","labels":{"role":"web"},"uses":3,"interval":"10s","missed":4,"expires_in":"1h"}`,
 	}
 }
 
@@ -39,12 +42,17 @@ func callOf(rt api.Route) request {
 	for prefix, id := range map[string]string{
 		"/v1/events": event1.String(), "/v1/webhooks": webhook1.String(),
 		"/v1/deliveries": dlv1.String(), "/v1/keys": sampleKey().ID.String(), "/v1/replays": replay1.String(), "/v1/incidents": incident1.String(), "/v1/rules": "942100", "/v1/exceptions": exception1.String(),
+		"/v1/agents": agent1.String(), "/v1/agent-tokens": id[cybervault.AgentTokenID](91).String(),
 	} {
 		if strings.HasPrefix(path, prefix) {
 			path = strings.ReplaceAll(path, "{id}", id)
 		}
 	}
-	return request{call: rt.Method + " " + path, body: bodies()[rt.Method+" "+rt.Pattern]}
+	r := request{call: rt.Method + " " + path, body: bodies()[rt.Method+" "+rt.Pattern]}
+	if rt.Scope == cybervault.ScopeAgent {
+		r.key = agentKey
+	}
+	return r
 }
 
 // The calls of the public contract that this version has.
@@ -63,6 +71,8 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read GET/v1/audit/actions:admin GET/v1/audit/actions/export:admin
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/v1/rules:read PATCH/v1/rules/{id}:admin GET/v1/exceptions:read POST/v1/exceptions:admin POST/v1/exceptions/preview:read DELETE/v1/exceptions/{id}:admin
+		POST/v1/agents: GET/v1/agents:read GET/v1/agents/{id}:read DELETE/v1/agents/{id}:admin POST/v1/agents/{id}/heartbeat:agent
+		POST/v1/agent-tokens:admin GET/v1/agent-tokens:admin DELETE/v1/agent-tokens/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
 	var got []string
 	for _, rt := range api.Routes() {
@@ -89,7 +99,7 @@ func TestEveryCallAsksForItsScope(t *testing.T) {
 			for key, scope := range keys {
 				call.key = key
 				w := setUp(t).do(call)
-				allowed := rt.Scope == "" || scope == rt.Scope || scope == cybervault.ScopeAdmin
+				allowed := rt.Scope == "" || scope == rt.Scope || scope == cybervault.ScopeAdmin && rt.Scope != cybervault.ScopeAgent // which is one agent's
 				switch {
 				case allowed && !slices.Contains(rt.Statuses, w.Code):
 					t.Errorf("with %s: answered %d, want one of %v: %s", key, w.Code, rt.Statuses, w.Body)
@@ -104,7 +114,7 @@ func TestEveryCallAsksForItsScope(t *testing.T) {
 				f := setUp(t)
 				w := f.do(call)
 				if rt.Scope == "" {
-					if w.Code >= 400 {
+					if enrols := rt.Pattern == "/v1/agents"; enrols && key == "none" && w.Code != http.StatusUnauthorized || w.Code >= 400 && !enrols {
 						t.Errorf("an open call answered %d", w.Code)
 					}
 					continue

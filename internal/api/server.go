@@ -32,6 +32,7 @@ type Config struct {
 	Replays   Replays
 	Catalogue Catalogue
 	Telemetry Telemetry
+	Fleet     Fleet
 	Incidents Incidents
 	Controls  Controls
 	Audit     Audit
@@ -176,7 +177,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 		}
 	}
 	if c.key != nil {
-		c.r = r.WithContext(cybervault.WithActor(r.Context(), cybervault.Actor{Kind: cybervault.ActorAPIKey, ID: c.key.ID.String(), Name: c.key.Name, Address: addressOf(r)}))
+		actor := cybervault.Actor{Kind: cybervault.ActorAPIKey, ID: c.key.ID.String(), Name: c.key.Name, Address: addressOf(r)}
+		if a := c.key.Agent; a != nil {
+			actor.Kind, actor.ID, actor.Name = cybervault.ActorAgent, a.ID.String(), a.Hostname
+		}
+		c.r = r.WithContext(cybervault.WithActor(r.Context(), actor))
 	}
 	query, err := readQuery(r, rt.params)
 	if err != nil {

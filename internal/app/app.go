@@ -34,6 +34,7 @@ import (
 	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/detect/geo"
 	"github.com/cybervault/cybervault/internal/failpoint"
+	"github.com/cybervault/cybervault/internal/fleet"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/outbound"
 	"github.com/cybervault/cybervault/internal/router"
@@ -70,6 +71,7 @@ type App struct {
 	changes     *observe.Changes // something that pages show may have changed
 	commits     *observe.Changes // the change log has grown
 	pipeline    *pipeline
+	fleet       *fleet.Fleet
 	incidents   *incidents
 	engineState *engineState
 	controls    *controls
@@ -210,6 +212,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 		})
 	}
 	a.pipeline.publisher = a.router
+	a.fleet = a.newFleet(ids, a.store.Now, log)
 	a.openIncidents(metrics, ids)
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
@@ -230,7 +233,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 	}
 	calls := api.New(api.Config{
 		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Controls: a.controls, Incidents: a.incidents, Audit: a.audit, Actions: actionLog{a.store, a.workspace},
-		Keys: a.access, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
+		Keys: apiKeys{a.access, a.fleet}, Fleet: a.fleet, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{
@@ -308,6 +311,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		wg.Go(func() { a.audit.Run(sweeping) })
 		wg.Go(func() { a.sweepSessions(sweeping) })
+		wg.Go(func() { a.fleet.Run(sweeping) })
 		wg.Go(func() { a.engineState.run(sweeping) })
 		wg.Go(func() { a.controls.run(sweeping) })
 		wg.Wait()

@@ -220,8 +220,8 @@ func (f *Fleet) Beat(ctx context.Context, a *cybervault.Agent, facts cybervault.
 	return key, f.Store.OfferAgentKey(ctx, a.ID, next)
 }
 
-// List lists agents, newest first.
-func (f *Fleet) List(ctx context.Context, q cybervault.AgentQuery) (cybervault.Page[*cybervault.Agent], error) {
+// Agents lists agents, newest first.
+func (f *Fleet) Agents(ctx context.Context, q cybervault.AgentQuery) (cybervault.Page[*cybervault.Agent], error) {
 	return f.Store.Agents(ctx, q)
 }
 
