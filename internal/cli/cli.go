@@ -94,6 +94,7 @@ const (
 func commands(env *Env) []*cobra.Command {
 	return []*cobra.Command{
 		newServe(env),
+		newAgent(env),
 		newDemo(env),
 		newAnalyze(env),
 		newRules(env),
@@ -109,6 +110,7 @@ func commands(env *Env) []*cobra.Command {
 		newIncidents(env),
 		newExceptions(env),
 		newAudit(env),
+		newAgents(env),
 		newKeys(env),
 		newListen(env),
 		newVerify(env),
