@@ -361,10 +361,9 @@ func (t *tails) read() (more bool, err error) {
 				t.open[path] = slices.DeleteFunc(t.open[path], func(o *tail) bool { return o == f })
 				changed = true
 			}
-			more = more || !end
-			if len(t.buffer) >= batchBytes {
+			if !end || len(t.buffer) >= batchBytes {
 				more = true
-				break
+				break // what came after it stands after it
 			}
 		}
 		if len(t.open[path]) == 0 {
@@ -428,7 +427,13 @@ func (t *tails) readFile(f *tail) (end bool, err error) {
 		f.cutting = false
 		lines = lines[bytes.IndexByte(lines, '\n')+1:]
 	}
-	t.buffer = append(t.buffer, lines...)
+	for line := range bytes.Lines(lines) {
+		if len(line) > maxLineBytes {
+			t.buffer = append(append(t.buffer, line[:maxLineBytes-1]...), '\n')
+			continue
+		}
+		t.buffer = append(t.buffer, line...)
+	}
 	return whole == len(chunk) && info.Size() == f.place.Offset, nil
 }
 
