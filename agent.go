@@ -123,10 +123,11 @@ func (f *HostFacts) Same(g *HostFacts) bool {
 
 // Check makes facts fit to be kept, or says which field is wrong.
 func (f *HostFacts) Check() error {
-	f.Hostname = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(f.Hostname), "."))
+	f.Hostname = strings.TrimSuffix(strings.TrimSpace(f.Hostname), ".")
 	if err := plain("hostname", f.Hostname, MaxHostnameBytes); err != nil {
 		return err
 	}
+	f.Hostname = strings.ToLower(f.Hostname)
 	if f.Hostname == "" {
 		return Invalid("hostname", "is missing: send the machine's name")
 	}
