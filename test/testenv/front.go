@@ -20,16 +20,16 @@ type Front struct {
 func NewFront(t testing.TB) *Front {
 	t.Helper()
 	f := &Front{}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(f.behind.Load())
-		r.Out.Host = r.In.Host
-	}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.behind.Load() == nil {
-			http.Error(w, "nothing is behind it yet", http.StatusBadGateway)
+		behind := f.behind.Load()
+		if behind == nil {
+			http.Error(w, "nothing is behind it", http.StatusBadGateway)
 			return
 		}
-		proxy.ServeHTTP(w, r)
+		(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(behind)
+			r.Out.Host = r.In.Host
+		}}).ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)
 	f.URL = s.URL
@@ -45,3 +45,6 @@ func (f *Front) Behind(t testing.TB, server string) {
 	}
 	f.behind.Store(u)
 }
+
+// Away has nothing be behind it any more, as when the network is cut.
+func (f *Front) Away() { f.behind.Store(nil) }
