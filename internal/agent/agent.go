@@ -211,7 +211,7 @@ func (a *Agent) beats(ctx context.Context) error {
 		}
 		// A tenth early or late, so that not all agents send at once.
 		pace := a.identity().Interval
-		if !rest(ctx, pace-pace/10+time.Duration(rand.Int64N(int64(pace/5)+1))) { //nolint:gosec // no secret
+		if !rest(ctx, pace-pace/10+time.Duration(rand.Int64N(int64(pace/5)+1))) {
 			return nil
 		}
 	}
@@ -241,11 +241,11 @@ func (a *Agent) become(key string, interval time.Duration) error {
 func (a *Agent) ship(ctx context.Context, s *spool) error {
 	wait := time.Second
 	for {
-		b, err := s.oldest(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // ctx ended
+		b, ok := s.oldest(ctx)
+		if !ok {
+			return nil
 		}
-		err = a.Server.Send(ctx, a.identity(), a.Facts().Hostname, b.lines)
+		err := a.Server.Send(ctx, a.identity(), a.Facts().Hostname, b.lines)
 		switch {
 		case err == nil:
 			wait = time.Second
@@ -260,7 +260,7 @@ func (a *Agent) ship(ctx context.Context, s *spool) error {
 			if wait == time.Second {
 				a.Log.Warn("the server takes no lines; they wait on disk", slog.Any("error", err))
 			}
-			if !rest(ctx, wait/2+time.Duration(rand.Int64N(int64(wait)))) { //nolint:gosec // no secret
+			if !rest(ctx, wait/2+time.Duration(rand.Int64N(int64(wait)))) {
 				return nil
 			}
 			wait = min(2*wait, time.Minute)

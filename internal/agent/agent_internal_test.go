@@ -123,9 +123,9 @@ func (b *box) take() string {
 	b.Helper()
 	var got strings.Builder
 	for len(b.spool.batches) > 0 {
-		next, err := b.spool.oldest(b.Context())
-		if err != nil {
-			b.Fatal(err)
+		next, ok := b.spool.oldest(b.Context())
+		if !ok {
+			b.Fatal("nothing waits")
 		}
 		got.Write(next.lines)
 		b.spool.remove(next)
@@ -444,9 +444,9 @@ func TestAnAgentWorks(t *testing.T) {
 		b.write("auth.log", "old\n")
 		h.down = errors.New("no route")
 		stop := b.run(h, "cve_good")
-		time.Sleep(time.Minute) // of the bubble's clock
+		rest(t.Context(), time.Minute)
 		h.set(func() { h.down = nil })
-		time.Sleep(2 * time.Minute)
+		rest(t.Context(), 2 * time.Minute)
 		h.set(func() {
 			if h.enrolled != 1 || len(h.beats) < 5 || len(h.beats) > 20 {
 				t.Errorf("enrolled %d times, %d heartbeats", h.enrolled, len(h.beats))
@@ -459,9 +459,9 @@ func TestAnAgentWorks(t *testing.T) {
 			h.down = errors.New("away")
 		})
 		b.write("auth.log", "one\n", "two\n")
-		time.Sleep(5 * time.Minute)
+		rest(t.Context(), 5 * time.Minute)
 		h.set(func() { h.down, h.newKey, h.interval = nil, "cva_2", 5*time.Second })
-		time.Sleep(2 * time.Minute)
+		rest(t.Context(), 2 * time.Minute)
 		h.set(func() {
 			if want := []string{"web-1: one\n", "web-1: two\n"}; !slices.Equal(h.lines, want) {
 				t.Errorf("handed over %q", h.lines)
@@ -481,7 +481,7 @@ func TestAnAgentWorks(t *testing.T) {
 		b.write("auth.log", "three\n")
 		h.set(func() { h.keys, h.lines = nil, nil })
 		stop = b.run(h, "")
-		time.Sleep(time.Minute)
+		rest(t.Context(), time.Minute)
 		h.set(func() {
 			if h.enrolled != 1 || h.keys[0] != "cva_2" || !slices.Equal(h.lines, []string{"web-1: three\n"}) {
 				t.Errorf("enrolled %d times, keys %v, lines %q", h.enrolled, h.keys, h.lines)
@@ -490,17 +490,17 @@ func TestAnAgentWorks(t *testing.T) {
 		})
 		// What the server will never take does not stand in the way of the rest.
 		b.write("auth.log", "bad\n")
-		time.Sleep(10 * time.Second)
+		rest(t.Context(), 10 * time.Second)
 		h.set(func() { h.refuse = nil })
 		b.write("auth.log", "good\n")
-		time.Sleep(10 * time.Second)
+		rest(t.Context(), 10 * time.Second)
 		h.set(func() {
 			if got := h.lines[len(h.lines)-1]; got != "web-1: good\n" {
 				t.Errorf("handed over %q", h.lines)
 			}
 			h.down = ErrGone
 		})
-		time.Sleep(time.Minute)
+		rest(t.Context(), time.Minute)
 		if err := stop(); !errors.Is(err, ErrGone) {
 			t.Errorf("after it was removed: %v", err)
 		}
@@ -521,7 +521,7 @@ func TestAnAgentThatCannotStart(t *testing.T) {
 			t.Errorf("with a bad token: %v", err)
 		}
 		stop := b.run(h, "cve_good")
-		time.Sleep(time.Second)
+		rest(t.Context(), time.Second)
 		if err := b.run(h, "")(); err == nil || !strings.Contains(err.Error(), "another agent works in") {
 			t.Errorf("a second one: %v", err)
 		}

@@ -99,9 +99,9 @@ func (s *spool) signal() {
 	s.changed = make(chan struct{})
 }
 
-// oldest waits for a batch and returns the oldest one, which stays until it is removed.
-// An error is ctx's.
-func (s *spool) oldest(ctx context.Context) (batch, error) {
+// oldest waits for a batch and returns the oldest one, which stays until it is removed;
+// or ctx ended.
+func (s *spool) oldest(ctx context.Context) (b batch, ok bool) {
 	for {
 		s.mu.Lock()
 		changed := s.changed
@@ -109,7 +109,7 @@ func (s *spool) oldest(ctx context.Context) (batch, error) {
 		if len(s.batches) > 0 {
 			first = &s.batches[0]
 		}
-		var b batch
+		b = batch{}
 		if first != nil {
 			b.batchFile = *first
 		}
@@ -119,13 +119,13 @@ func (s *spool) oldest(ctx context.Context) (batch, error) {
 			case <-changed:
 				continue
 			case <-ctx.Done():
-				return batch{}, ctx.Err()
+				return batch{}, false
 			}
 		}
 		lines, err := os.ReadFile(s.path(b.number, batchSuffix))
 		if err == nil {
 			b.lines = lines
-			return b, nil
+			return b, true
 		}
 		s.log.Error("a batch of lines cannot be read, and is lost", slog.Int64("bytes", b.size), slog.Any("error", err))
 		s.remove(b)

@@ -225,7 +225,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Webhooks: a.router, Receivers: receivers{a.dispatcher, a.store}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, SignOn: a.signOn, System: system{a, time.Now(), version}, PublicURL: a.cfg.PublicURL, Incidents: a.incidents, Rules: a.controls,
+		Webhooks: a.router, Receivers: receivers{a.dispatcher, a.store}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, SignOn: a.signOn, System: system{a, time.Now(), version}, Fleet: a.fleet, PublicURL: a.cfg.PublicURL, Incidents: a.incidents, Rules: a.controls,
 		Access: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {

@@ -65,6 +65,7 @@ var who = map[string]string{
 	"GET /incidents": "oanv", "GET /incidents/{id}": "oanv", "POST /incidents/{id}": "oan", "POST /incidents/{id}/merge": "oan",
 	"GET /rules": "oanv", "GET /rules/{id}": "oanv", "POST /rules/{id}/status": "oan", "GET /rules/exceptions": "oanv", "POST /rules/exceptions": "oan",
 	"POST /rules/exceptions/preview": "oanv", "POST /rules/exceptions/{exception}/remove": "oan",
+	"GET /agents": "oanv", "POST /agents/tokens": "oa", "POST /agents/tokens/{id}/end": "oa", "GET /agents/{id}": "oanv", "POST /agents/{id}/remove": "oa",
 	"GET /settings": "oanv", "GET /settings/integrations": "oanv", "GET /settings/integrations/webhooks": "oanv", "POST /settings/integrations/webhooks": "oa",
 	"GET /settings/integrations/webhooks/new": "oa", "POST /settings/integrations/webhooks/preview": "oanv", "GET /settings/integrations/webhooks/{id}": "oanv",
 	"GET /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/status": "oa",
@@ -100,7 +101,7 @@ func TestWhoReachesWhat(t *testing.T) {
 	stranger := ann.invited("olga@example.com", cybervault.RoleOwner)
 	stranger.post("/settings/workspaces", url.Values{"name": {"Elsewhere"}}).leadsTo(t, "/?done=switched")
 
-	ids := map[string]string{"deliveries": page.Rows[0].ID.String(), "events": event.ID.String(), "webhooks": hook.ID.String()}
+	ids := map[string]string{"deliveries": page.Rows[0].ID.String(), "events": event.ID.String(), "webhooks": hook.ID.String(), "agents": s.fake.AddAgent("a.example.com", cybervault.AgentOnline, nil).ID.String()}
 	seen := map[string]bool{}
 	for _, rt := range dashboard.Routes() {
 		allowed, known := who[rt.Pattern]

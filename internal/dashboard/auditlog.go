@@ -21,13 +21,13 @@ const maxChanges = 40
 // actionKinds are what a person may ask the log for: the beginnings of actions.
 var actionKinds = []choice{
 	{Value: "session", Label: "Log-ins"}, {Value: "webhook", Label: "Webhooks"}, {Value: "key", Label: "API keys"}, {Value: "member", Label: "Members"},
-	{Value: "invitation", Label: "Invitations"}, {Value: "user", Label: "Accounts"}, {Value: "passkey", Label: "Passkeys"}, {Value: "incident", Label: "Incidents"},
+	{Value: "invitation", Label: "Invitations"}, {Value: "user", Label: "Accounts"}, {Value: "passkey", Label: "Passkeys"}, {Value: "agent", Label: "Agents"}, {Value: "agent_token", Label: "Enrolment tokens"}, {Value: "incident", Label: "Incidents"},
 	{Value: "rule", Label: "Rules"}, {Value: "exception", Label: "Exceptions"}, {Value: "delivery", Label: "Deliveries"}, {Value: "replay", Label: "Replays"},
 	{Value: "event_type", Label: "Event types"}, {Value: "workspace", Label: "Workspaces"},
 }
 
 // actionWords say what was done, in the words of the pages where it is done.
-var actionWords = map[string]string{
+var actionWords = map[string]string{ //nolint:gosec // words, no credentials
 	"session.create": "logged in", "session.end": "ended a session", "session.end_all": "ended all other sessions", "session.refuse": "was refused at the log-in",
 	"webhook.create": "added a webhook", "webhook.update": "changed a webhook", "webhook.delete": "deleted a webhook", "webhook.enable": "enabled a webhook",
 	"webhook.disable": "disabled a webhook", "webhook.replay": "started a replay", "webhook.rotate_secret": "rotated a secret", "webhook.verify": "verified a webhook",
@@ -36,6 +36,7 @@ var actionWords = map[string]string{
 	"invitation.create": "invited somebody", "invitation.withdraw": "withdrew an invitation",
 	"user.add_authenticator": "added an authenticator", "user.remove_authenticator": "removed the authenticator", "user.change_password": "changed their password",
 	"user.choose_password": "chose a new password", "user.new_recovery_codes": "made new recovery codes", "user.remove_recovery_codes": "gave up their recovery codes", "user.rename": "changed their name", "user.use_recovery_code": "used a recovery code",
+	"agent.create": "enrolled an agent", "agent.delete": "removed an agent", "agent_token.create": "made an enrolment token", "agent_token.delete": "ended an enrolment token",
 	"passkey.create": "added a passkey", "passkey.delete": "removed a passkey",
 	"incident.update": "changed an incident", "incident.merge": "merged an incident",
 	"rule.on": "turned a rule on", "rule.off": "turned a rule off", "exception.add": "added an exception", "exception.remove": "removed an exception",

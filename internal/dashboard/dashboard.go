@@ -26,6 +26,7 @@ type Config struct {
 	Keys      Keys
 	Actions   Actions
 	System    System
+	Fleet     Fleet
 	SignOn    SignOn // nil: nobody logs in by OpenID Connect
 	Access    Access
 	Changes   Changes
@@ -63,6 +64,7 @@ func (c *Config) check() error {
 	need("Changes", c.Changes == nil)
 	need("Incidents", c.Incidents == nil)
 	need("Rules", c.Rules == nil)
+	need("Fleet", c.Fleet == nil)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

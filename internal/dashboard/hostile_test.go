@@ -51,6 +51,7 @@ func hostileSite(t *testing.T) *site {
 		s.fake.Publish(cybervault.EventThreatDetected, data)
 	}
 	s.fake.Publish(cybervault.EventThreatDetected, []byte(strings.Repeat("[", 9000)+strings.Repeat("1,", 40_000)+"1"+strings.Repeat("]", 9000)))
+	s.fake.AddAgent(hostile+huge, cybervault.AgentOffline, map[string]string{hostile: hostile + huge}).OS = hostile + huge
 	s.fake.Publish(cybervault.EventThreatDetected, []byte("\xff\xfe not JSON <script>alert(1)</script> \x1b[2J"))
 	for _, d := range s.deliveries(cybervault.DeliveryQuery{}) {
 		s.fake.AddAttempt(d.ID, cybervault.Exchange{
@@ -128,11 +129,11 @@ func hostileMember(s *site, g cybervault.Gist, text string) *cybervault.Incident
 // paths is every page that shows data.
 func (s *site) paths() []string {
 	s.t.Helper()
-	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log", "/settings/health", "/settings/event-types", "/settings/event-types/new", "/settings/event-types/" + url.PathEscape("zz."+hostile)}
+	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log", "/settings/health", "/settings/event-types", "/settings/event-types/new", "/settings/event-types/" + url.PathEscape("zz."+hostile), "/agents"}
 	for _, q := range []string{
 		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
 		"/incidents?q", "/incidents?entity", "/incidents?severity", "/incidents?status", "/incidents?before", "/rules?q", "/rules?level", "/rules?show", "/rules?page",
-		"/rules/942100?value", "/events?q", "/events?until", "/?span", "/?done", "/settings/event-types?q", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
+		"/agents?q", "/agents?status", "/agents?before", "/rules/942100?value", "/events?q", "/events?until", "/?span", "/?done", "/settings/event-types?q", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
 	} {
 		list = append(list, q+"="+url.QueryEscape(hostile))
 	}
@@ -203,7 +204,7 @@ func TestHostileFormsStayText(t *testing.T) {
 	s := hostileSite(t)
 	id := s.hooks()[0].ID.String()
 	form := url.Values{}
-	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "auth_type", "auth_username", "auth_client_id", "auth_client_authentication", "signature", "proxy", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event", "disposition", "assignee", "note", "into", "rule", "from", "field", "value", "reason", "until", "type", "severity", "schema", "example"} {
+	for _, field := range []string{"url", "description", "events", "accept", "retry_schedule", "headers", "ca_certificate", "auth_type", "auth_username", "auth_client_id", "auth_client_authentication", "signature", "proxy", "name", "scopes", "token", "next", "theme", "back", "status", "overlap", "confirm", "event", "disposition", "assignee", "note", "into", "rule", "from", "field", "value", "reason", "until", "type", "severity", "schema", "example", "labels", "uses"} {
 		form.Set(field, hostile)
 	}
 	incidents, err := s.fake.Incidents(t.Context(), cybervault.IncidentQuery{Workspace: s.fake.Workspace, Limit: 1})
@@ -211,7 +212,7 @@ func TestHostileFormsStayText(t *testing.T) {
 		t.Fatal(err)
 	}
 	incident := "/incidents/" + incidents.Rows[0].ID.String()
-	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/settings/event-types", "/settings/event-types/" + url.PathEscape("zz."+hostile), "/theme", "/login", incident, incident + "/merge", "/rules/942100/status", "/rules/exceptions"} {
+	for _, path := range []string{hooks, hooks + "/" + id + "/edit", hooks + "/" + id + "/status", hooks + "/" + id + "/test", hooks + "/" + id + "/rotate", hooks + "/" + id + "/delete", "/settings/api-keys", "/settings/event-types", "/settings/event-types/" + url.PathEscape("zz."+hostile), "/theme", "/login", incident, incident + "/merge", "/rules/942100/status", "/rules/exceptions", "/agents/tokens"} {
 		a := s.post(path, form)
 		if a.status != http.StatusUnprocessableEntity && a.status != http.StatusUnauthorized {
 			t.Errorf("%s is answered %d", path, a.status)

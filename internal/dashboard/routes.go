@@ -82,6 +82,12 @@ func (d *dashboard) routes() []route {
 		{"POST /rules/exceptions/preview", read, d.previewException},
 		{"POST /rules/exceptions/{exception}/remove", respond, d.removeException},
 
+		{"GET " + agentsPath, read, d.listAgents},
+		{"POST " + agentsPath + "/tokens", configure, d.createAgentToken},
+		{"POST " + agentsPath + "/tokens/{id}/end", configure, d.endAgentToken},
+		{"GET " + agentsPath + "/{id}", read, d.showAgent},
+		{"POST " + agentsPath + "/{id}/remove", configure, d.removeAgent},
+
 		{"GET /settings", read, redirectTo(hooks)},
 		{"GET /settings/integrations", read, redirectTo(hooks)},
 		{"GET " + hooks, read, d.listWebhooks},

@@ -138,6 +138,19 @@ type System interface {
 	Examine(ctx context.Context, ws cybervault.WorkspaceID) ([]cybervault.Check, error)
 }
 
+// Fleet knows the agents. Errors carry a code: not_found for an unknown id, invalid (with
+// the field) for what cannot be taken, conflict where there are too many.
+type Fleet interface {
+	Agents(ctx context.Context, q cybervault.AgentQuery) (cybervault.Page[*cybervault.Agent], error)
+	Agent(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.AgentID) (*cybervault.Agent, error)
+	Counts(ctx context.Context, ws cybervault.WorkspaceID) (cybervault.AgentCounts, error)
+	Remove(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.AgentID) error
+	// NewToken makes a token by which machines enrol, and answers with it in clear.
+	NewToken(ctx context.Context, t *cybervault.AgentToken) (plain string, err error)
+	Tokens(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.AgentToken, error)
+	DeleteToken(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.AgentTokenID) error
+}
+
 // Actions is the log of who did what.
 type Actions interface {
 	// Actions lists the actions of a workspace, newest first.

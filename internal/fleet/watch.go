@@ -426,12 +426,10 @@ func (w *watch) publish(ctx context.Context, ws cybervault.WorkspaceID, req cybe
 		req.Data = raw
 		err = w.fleet.Publish(ctx, ws, req)
 	}
-	switch cybervault.ErrorCode(err) {
-	case "":
+	switch code := cybervault.ErrorCode(err); {
+	case code == "", code == cybervault.CodeConflict: // or told by another node, in other words
 		return true
-	case cybervault.CodeConflict: // told by another node, in other words
-		return true
-	case cybervault.CodeUnavailable:
+	case code == cybervault.CodeUnavailable:
 		return false
 	}
 	if ctx.Err() == nil {

@@ -339,7 +339,7 @@ func TestSilenceIsAddedUp(t *testing.T) {
 	left := w.agents[3].Patience() + maxSettle - w.now.Sub(w.agents[3].LastSeen)
 	w.now, w.elapsed = w.now.Add(time.Hour), w.elapsed+time.Hour
 	for _, m := range w.agents {
-		m.next = w.elapsed + time.Duration(rand.IntN(30))*time.Second //nolint:gosec // no secret
+		m.next = w.elapsed + time.Duration(rand.IntN(30))*time.Second
 	}
 	w.pass(left - 2*time.Second)
 	w.want()
@@ -437,7 +437,7 @@ func TestToldTwice(t *testing.T) {
 func TestAnHourOfThousands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 4000)
-	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // no secret
+	random := rand.New(rand.NewPCG(7, 7))
 	for minute := range 60 {
 		for _, m := range w.agents {
 			m.next += time.Duration(random.IntN(5)-2) * time.Second

@@ -61,6 +61,7 @@ func labelsOf(labels map[string]string) map[string]string {
 	return labels
 }
 
+//nolint:gosec // columns, no credential
 const selectAgentTokens = `SELECT t.id, t.id_rest, t.hash, p.id, p.id_rest, t.name, t.labels, t.pace, t.missed, t.uses, t.made_by, t.created_at, t.expires_at
 FROM agent_tokens t JOIN workspaces p ON p.id = t.workspace_id WHERE `
 

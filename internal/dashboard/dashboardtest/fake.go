@@ -37,6 +37,8 @@ type Fake struct {
 	system     cybervault.System
 	sources    []cybervault.TelemetrySource
 	standing   map[cybervault.WebhookID]cybervault.WebhookHealth
+	agents     []*cybervault.Agent
+	tokens     []*cybervault.AgentToken
 	checks     []cybervault.Check
 	incidents  []*cybervault.Incident
 	members    map[cybervault.IncidentID][]*cybervault.IncidentMember

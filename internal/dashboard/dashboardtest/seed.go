@@ -145,6 +145,7 @@ func (f *Fake) Seed() {
 	f.seedKeys(now)
 	f.seedActions(now, tickets.ID)
 	f.seedSystem(now)
+	f.seedAgents(now)
 	for second := 3600; second > 2; {
 		f.setClock(now.Add(-time.Duration(second)*time.Second - time.Duration(random.IntN(1000))*time.Millisecond))
 		switch {
