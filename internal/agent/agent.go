@@ -240,10 +240,10 @@ func (a *Agent) become(key string, interval time.Duration) error {
 // next start.
 func (a *Agent) ship(ctx context.Context, s *spool) error {
 	wait := time.Second
-	for {
+	for ctx.Err() == nil {
 		b, ok := s.oldest(ctx)
 		if !ok {
-			return nil
+			break
 		}
 		err := a.Server.Send(ctx, a.identity(), a.Facts().Hostname, b.lines)
 		switch {
@@ -254,18 +254,15 @@ func (a *Agent) ship(ctx context.Context, s *spool) error {
 			return ErrGone
 		case errors.Is(err, ErrRefused):
 			s.setAside(b, err)
-		case ctx.Err() != nil:
-			return nil
-		default:
+		case ctx.Err() == nil:
 			if wait == time.Second {
 				a.Log.Warn("the server takes no lines; they wait on disk", slog.Any("error", err))
 			}
-			if !rest(ctx, wait/2+time.Duration(rand.Int64N(int64(wait)))) {
-				return nil
-			}
+			rest(ctx, wait/2+time.Duration(rand.Int64N(int64(wait))))
 			wait = min(2*wait, time.Minute)
 		}
 	}
+	return nil
 }
 
 // writeFile puts a file in place whole, and on the disk.

@@ -446,7 +446,7 @@ func TestAnAgentWorks(t *testing.T) {
 		stop := b.run(h, "cve_good")
 		rest(t.Context(), time.Minute)
 		h.set(func() { h.down = nil })
-		rest(t.Context(), 2 * time.Minute)
+		rest(t.Context(), 2*time.Minute)
 		h.set(func() {
 			if h.enrolled != 1 || len(h.beats) < 5 || len(h.beats) > 20 {
 				t.Errorf("enrolled %d times, %d heartbeats", h.enrolled, len(h.beats))
@@ -459,9 +459,9 @@ func TestAnAgentWorks(t *testing.T) {
 			h.down = errors.New("away")
 		})
 		b.write("auth.log", "one\n", "two\n")
-		rest(t.Context(), 5 * time.Minute)
+		rest(t.Context(), 5*time.Minute)
 		h.set(func() { h.down, h.newKey, h.interval = nil, "cva_2", 5*time.Second })
-		rest(t.Context(), 2 * time.Minute)
+		rest(t.Context(), 2*time.Minute)
 		h.set(func() {
 			if want := []string{"web-1: one\n", "web-1: two\n"}; !slices.Equal(h.lines, want) {
 				t.Errorf("handed over %q", h.lines)
@@ -490,10 +490,10 @@ func TestAnAgentWorks(t *testing.T) {
 		})
 		// What the server will never take does not stand in the way of the rest.
 		b.write("auth.log", "bad\n")
-		rest(t.Context(), 10 * time.Second)
+		rest(t.Context(), 10*time.Second)
 		h.set(func() { h.refuse = nil })
 		b.write("auth.log", "good\n")
-		rest(t.Context(), 10 * time.Second)
+		rest(t.Context(), 10*time.Second)
 		h.set(func() {
 			if got := h.lines[len(h.lines)-1]; got != "web-1: good\n" {
 				t.Errorf("handed over %q", h.lines)

@@ -426,10 +426,11 @@ func (w *watch) publish(ctx context.Context, ws cybervault.WorkspaceID, req cybe
 		req.Data = raw
 		err = w.fleet.Publish(ctx, ws, req)
 	}
-	switch code := cybervault.ErrorCode(err); {
-	case code == "", code == cybervault.CodeConflict: // or told by another node, in other words
+	code := cybervault.ErrorCode(err)
+	if code == "" || code == cybervault.CodeConflict { // or told by another node, in other words
 		return true
-	case code == cybervault.CodeUnavailable:
+	}
+	if code == cybervault.CodeUnavailable {
 		return false
 	}
 	if ctx.Err() == nil {
