@@ -22,7 +22,7 @@ func newBench(env *Env) *cobra.Command {
 machine. Every figure stands beside a reference taken in the same run: compare
 ratios, since absolute figures are those of the machine and the moment.`,
 	}
-	cmd.AddCommand(newBenchDeliver(env), newBenchDashboard(env), newBenchDetect(env), newBenchReceiver(env), newBenchSeed(env))
+	cmd.AddCommand(newBenchAgents(env), newBenchDeliver(env), newBenchDashboard(env), newBenchDetect(env), newBenchReceiver(env), newBenchSeed(env))
 	return cmd
 }
 
