@@ -43,7 +43,7 @@ type AgentsReport struct {
 type AgentsOptions struct {
 	Agents   int
 	Interval time.Duration
-	Seconds  time.Duration
+	Beating  time.Duration // how long heartbeats are sent
 	Lost     int
 }
 
@@ -55,8 +55,9 @@ func Agents(ctx context.Context, fleet AgentsOptions, o Options) (*AgentsReport,
 }
 
 type benchAgent struct {
-	ID, Key string
-	last    time.Time
+	ID   string `json:"id"`
+	Key  string `json:"key"`
+	last time.Time
 }
 
 const agentFacts = `{"hostname":"web-%d.example.com","os":"Debian GNU/Linux 12 (bookworm)","version":"v0.1.0","addresses":["192.0.2.17","2001:db8::17"]}`
@@ -73,7 +74,9 @@ func (r *AgentsReport) run(ctx context.Context, b *bench, fleet AgentsOptions) e
 	if err != nil {
 		return err
 	}
-	var token struct{ Token string }
+	var token struct {
+		Token string `json:"token"`
+	}
 	if err := json.Unmarshal(raw, &token); err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (r *AgentsReport) run(ctx context.Context, b *bench, fleet AgentsOptions) e
 	r.EnrolPerS = float64(fleet.Agents) / time.Since(began).Seconds()
 
 	gap := fleet.Interval / time.Duration(fleet.Agents)
-	total := int(fleet.Seconds / gap)
+	total := int(fleet.Beating / gap)
 	b.say("%d calls that do nothing, %s apart", total, gap)
 	if r.Reference, _, err = s.paced(ctx, total, gap, func(ctx context.Context, _ int) error {
 		_, err := s.call(ctx, http.MethodGet, "/healthz", nil)
@@ -118,7 +121,7 @@ func (r *AgentsReport) run(ctx context.Context, b *bench, fleet AgentsOptions) e
 	}
 	slices.Sort(times)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	r.Beats, r.Seconds, r.PerThousand, r.Ratio = total, fleet.Seconds.Seconds(), r.CPU/float64(fleet.Agents)*1000, r.CPU/r.Reference
+	r.Beats, r.Seconds, r.PerThousand, r.Ratio = total, fleet.Beating.Seconds(), r.CPU/float64(fleet.Agents)*1000, r.CPU/r.Reference
 	r.Median, r.P99, r.RSS = ms(times[len(times)/2]), ms(times[len(times)*99/100]), s.memory()
 	for _, d := range times {
 		if d > time.Second {
@@ -183,10 +186,10 @@ func (s *site) offline(ctx context.Context, each func(id string, at time.Time)) 
 	}
 	for _, raw := range p.Data {
 		var e struct {
-			Timestamp time.Time
+			Timestamp time.Time `json:"timestamp"`
 			Data      struct {
 				AgentID string `json:"agent_id"`
-			}
+			} `json:"data"`
 		}
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return 0, err

@@ -25,7 +25,7 @@ stop. The reference is as many calls that do nothing.`,
 				return usagef("--agents %d: give a number from 10 to 100000", fleet.Agents)
 			case fleet.Lost < 1 || fleet.Lost > fleet.Agents/20 && fleet.Lost > 4:
 				return usagef("--lost %d: give a number from 1 to a twentieth of the agents, or else it is many at once", fleet.Lost)
-			case fleet.Interval < time.Second || fleet.Seconds < time.Second:
+			case fleet.Interval < time.Second || fleet.Beating < time.Second:
 				return usagef("--interval and --for: give a second at least")
 			}
 			o := bench.Options{Store: "sqlite", Progress: env.Stderr, Batch: 1, Publishers: 1, Events: 1, Rounds: 1}
@@ -51,7 +51,7 @@ stop. The reference is as many calls that do nothing.`,
 	flags := cmd.Flags()
 	flags.IntVar(&fleet.Agents, "agents", 10_000, "agents")
 	flags.DurationVar(&fleet.Interval, "interval", 30*time.Second, "between two heartbeats of one")
-	flags.DurationVar(&fleet.Seconds, "for", time.Minute, "how long heartbeats are measured")
+	flags.DurationVar(&fleet.Beating, "for", time.Minute, "how long heartbeats are measured")
 	flags.IntVar(&fleet.Lost, "lost", 10, "agents that stop")
 	flags.StringVar(&databaseURL, "database-url", "", "PostgreSQL to use instead of the embedded store, on which it makes databases of its own")
 	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
