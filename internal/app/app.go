@@ -72,6 +72,7 @@ type App struct {
 	commits     *observe.Changes // the change log has grown
 	pipeline    *pipeline
 	fleet       *fleet.Fleet
+	alerts      *alerts
 	incidents   *incidents
 	engineState *engineState
 	controls    *controls
@@ -194,9 +195,10 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	}); err != nil {
 		return nil, err
 	}
+	a.alerts = a.newAlerts(ids, log)
 	a.dispatcher = deliver.New(deliver.Config{
 		Queue: a.store, Webhooks: a.router, Sender: sender{a.outbound}, Observer: observer{metrics, a.changes}, IDs: ids,
-		Health: health{a.router, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
+		Health: health{a.router, a.alerts.keeper.Raise, log}, HealthStore: a.store, DisableAfter: cfg.DisableAfter, BreakerAfter: deliver.DefaultBreakerAfter,
 		Shared: a.store.Shared(), Peers: a.store.Nodes, Pacer: a.store, Trusted: a.store.Trusted, LeasesFrom: a.store.LeasesFrom, Steady: a.store.Steady, RetrySchedule: cfg.RetrySchedule, UserAgent: "CyberVault-Webhooks/" + version, Now: a.store.Now, Logger: log,
 	})
 	a.router.SetDispatcher(a.dispatcher)
@@ -217,7 +219,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
 	metrics.FollowAudit(auditLog(a.store))
-	a.disk = &diskWatch{look: a.store.CheckDisk, publish: a.router.Publish, workspace: a.workspace, now: now, log: log}
+	a.disk = &diskWatch{look: a.store.CheckDisk, judge: a.alerts.keeper.Judge, workspace: a.workspace, log: log}
 	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: a.store.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }
@@ -312,6 +314,7 @@ func (a *App) Run(ctx context.Context) error {
 		wg.Go(func() { a.audit.Run(sweeping) })
 		wg.Go(func() { a.sweepSessions(sweeping) })
 		wg.Go(func() { a.fleet.Run(sweeping) })
+		wg.Go(func() { a.alerts.run(sweeping) })
 		wg.Go(func() { a.engineState.run(sweeping) })
 		wg.Go(func() { a.controls.run(sweeping) })
 		wg.Wait()

@@ -17,11 +17,8 @@ func (a *App) newFleet(ids *cybervault.IDSource, now func() time.Time, log *slog
 	w := &wellness{app: a}
 	return fleet.New(fleet.Config{
 		Store: a.store, IDs: ids, Now: now, Log: log, Well: w.well,
-		Mine: func() bool { return a.store.Has(store.DutyFleet) },
-		Publish: func(ctx context.Context, ws cybervault.WorkspaceID, req cybervault.PublishRequest) error {
-			_, err := a.router.Publish(ctx, ws, req)
-			return err
-		},
+		Mine:    func() bool { return a.store.Has(store.DutyFleet) },
+		Publish: a.alerts.publishing(a.publishOne),
 	})
 }
 

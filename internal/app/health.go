@@ -2,12 +2,12 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/alert"
 )
 
 // alertTries bounds how often an alert is offered to a store that refuses it.
@@ -17,16 +17,16 @@ const alertTries = 5
 // disables the webhook, and whoever subscribed to system.alert is told.
 type health struct {
 	webhooks disabler
+	raise    func(ctx context.Context, c alert.Condition) error
 	log      *slog.Logger
 }
 
 // disabler is the router as health needs it.
 type disabler interface {
 	Disable(ctx context.Context, id cybervault.WebhookID, reason string) (*cybervault.Webhook, error)
-	Publish(ctx context.Context, ws cybervault.WorkspaceID, req cybervault.PublishRequest) (cybervault.PublishReceipt, error)
 }
 
-// Disable switches a webhook off and publishes one alert about it. The webhook
+// Disable switches a webhook off and raises one alert about it. The webhook
 // is disabled by then, so it is not sent its own.
 func (h health) Disable(ctx context.Context, id cybervault.WebhookID, reason string) error {
 	w, err := h.webhooks.Disable(ctx, id, reason)
@@ -34,41 +34,23 @@ func (h health) Disable(ctx context.Context, id cybervault.WebhookID, reason str
 		return err
 	}
 	h.log.Warn("a webhook was disabled", slog.String("webhook", id.String()), slog.String("reason", reason))
-	alert := disabledAlert(w)
 	pause := time.Second
 	for try := 1; ; try++ {
-		// The key makes one alert of however many tries were taken by the store.
-		_, err := h.webhooks.Publish(ctx, w.Workspace, alert)
+		err := h.raise(ctx, alert.Condition{
+			Workspace: w.Workspace, Code: alertWebhookDisabled, Subject: w.ID.String(), Severity: cybervault.SeverityHigh,
+			Summary: fmt.Sprintf("The webhook %s was disabled: %s.", w.ID, w.DisabledReason),
+			Remedy:  "See its delivery log, put its receiver right or change its URL, then enable it again. What was pending is delivered then; what came meanwhile is skipped and can be replayed.",
+		})
 		if err == nil {
 			return nil
 		}
 		if try == alertTries || cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
-			h.log.Error("the alert about a disabled webhook could not be published", slog.String("webhook", id.String()), slog.Any("error", err))
+			h.log.Error("there is no alert about a disabled webhook", slog.String("webhook", id.String()), slog.Any("error", err))
 			return nil // the webhook is disabled, and says why
 		}
-		select {
-		case <-ctx.Done():
+		if !rest(ctx, pause) {
 			return nil
-		case <-time.After(pause):
 		}
 		pause *= 2
 	}
-}
-
-// disabledAlert is the event that tells of a webhook disabled by the server.
-func disabledAlert(w *cybervault.Webhook) cybervault.PublishRequest {
-	id := fmt.Sprintf("alr_webhook_disabled_%s_%d", w.ID, w.UpdatedAt.UnixMicro())
-	data, err := json.Marshal(map[string]string{
-		"alert_id": id,
-		"code":     "webhook_disabled",
-		"severity": "high",
-		"status":   "firing",
-		"summary":  fmt.Sprintf("The webhook %s was disabled: %s.", w.ID, w.DisabledReason),
-		"remedy":   "See its delivery log, put its receiver right or change its URL, then enable it again. What was pending is delivered then; what came meanwhile is skipped and can be replayed.",
-		"subject":  w.ID.String(),
-	})
-	if err != nil {
-		data = nil // strings always encode
-	}
-	return cybervault.PublishRequest{Type: cybervault.EventSystemAlert, Data: data, IdempotencyKey: id}
 }

@@ -2,23 +2,16 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cybervault/cybervault"
-	"github.com/cybervault/cybervault/internal/catalog"
 )
 
-// desk disables a webhook once, and takes events after refusing some.
-type desk struct {
-	hook      *cybervault.Webhook
-	refuse    int
-	published []cybervault.PublishRequest
-	tries     int
-}
+// desk disables a webhook once.
+type desk struct{ hook *cybervault.Webhook }
 
 func (d *desk) Disable(_ context.Context, _ cybervault.WebhookID, reason string) (*cybervault.Webhook, error) {
 	if d.hook.Status == cybervault.WebhookDisabled {
@@ -28,43 +21,23 @@ func (d *desk) Disable(_ context.Context, _ cybervault.WebhookID, reason string)
 	return d.hook, nil
 }
 
-func (d *desk) Publish(_ context.Context, _ cybervault.WorkspaceID, req cybervault.PublishRequest) (cybervault.PublishReceipt, error) {
-	if d.tries++; d.tries <= d.refuse {
-		return cybervault.PublishReceipt{}, cybervault.Errorf(cybervault.CodeUnavailable, "disk full")
-	}
-	d.published = append(d.published, req)
-	return cybervault.PublishReceipt{}, nil
-}
-
 func TestADisabledWebhookRaisesOneAlert(t *testing.T) {
 	t.Parallel()
-	for refuse, want := range map[int]int{0: 1, 3: 1, 100: 0} {
+	for refuse, want := range map[int]bool{0: true, 3: true, 100: false} {
 		synctest.Test(t, func(t *testing.T) {
-			ids := cybervault.NewIDSource(1, 0, time.Now)
-			d := &desk{refuse: refuse, hook: &cybervault.Webhook{ID: cybervault.NewID[cybervault.WebhookID](ids), UpdatedAt: time.Now()}}
-			h := health{d, slog.New(slog.DiscardHandler)}
+			n := newNotes(t)
+			n.refuseStore = refuse
+			d := &desk{&cybervault.Webhook{ID: cybervault.NewID[cybervault.WebhookID](n.ids), Workspace: n.workspace, UpdatedAt: time.Now()}}
+			h := health{d, n.keeper.Raise, slog.New(slog.DiscardHandler)}
 			for range 3 {
 				if err := h.Disable(t.Context(), d.hook.ID, "answered 410 Gone"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if len(d.published) != want {
-				t.Fatalf("%d alerts after %d refusals, want %d", len(d.published), refuse, want)
-			}
-			if want == 0 {
-				return
-			}
-			types, err := catalog.New()
-			if err != nil {
-				t.Fatal(err)
-			}
-			alert := d.published[0]
-			if err := types.Validate(d.hook.Workspace, alert.Type, alert.Data); err != nil {
-				t.Errorf("the alert breaks its schema: %v", err)
-			}
-			var data struct{ Code, Subject string }
-			if err := json.Unmarshal(alert.Data, &data); err != nil || data.Code != "webhook_disabled" || data.Subject != d.hook.ID.String() {
-				t.Errorf("the alert is %s", alert.Data)
+			if want {
+				n.want("webhook_disabled " + d.hook.ID.String() + " firing")
+			} else {
+				n.want()
 			}
 		})
 	}

@@ -2,12 +2,11 @@ package app
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/internal/alert"
 	"github.com/cybervault/cybervault/internal/api"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/store"
@@ -39,35 +38,23 @@ func load(s *store.Store, l *api.Load) func() observe.Load {
 // room for that.
 type diskWatch struct {
 	look      func() store.Disk
-	publish   func(ctx context.Context, ws cybervault.WorkspaceID, req cybervault.PublishRequest) (cybervault.PublishReceipt, error)
+	judge     func(ctx context.Context, findings ...alert.Finding) error
 	workspace cybervault.WorkspaceID
-	now       func() time.Time
 	log       *slog.Logger
 }
 
 // run looks until ctx ends.
 func (d *diskWatch) run(ctx context.Context) {
-	var (
-		id     string                     // of the alert that is firing
-		unsent *cybervault.PublishRequest // an alert that the store did not take; the newest only
-	)
-	for {
-		disk := d.look()
-		switch {
-		case disk.Low && id == "":
-			id = fmt.Sprintf("alr_disk_low_%d", d.now().UnixMicro())
-			unsent = diskAlert(id, "firing", disk.Problem)
-		case !disk.Low && id != "":
-			unsent = diskAlert(id, "resolved", "There is room on the disk again, and publishing goes on.")
-			id = ""
-		}
-		if unsent != nil {
-			if _, err := d.publish(ctx, d.workspace, *unsent); err == nil {
-				unsent = nil
-			} else if cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
-				d.log.Error("the alert about the disk could not be published", slog.Any("error", err))
-				unsent = nil
+	judged := false // what is wrong now; at the start it is unknown what fires
+	for first := true; ; first = false {
+		// While publishing is refused it is offered again and again: there may be just
+		// enough room for it now.
+		if disk := d.look(); disk.Low || judged || first {
+			err := d.judge(ctx, diskLow(d.workspace, disk))
+			if err != nil && ctx.Err() == nil && cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
+				d.log.Error("the alert about the disk could not be stored", slog.Any("error", err))
 			}
+			judged = disk.Low || err != nil
 		}
 		if !rest(ctx, diskEvery) {
 			return
@@ -75,16 +62,17 @@ func (d *diskWatch) run(ctx context.Context) {
 	}
 }
 
-func diskAlert(id, status, summary string) *cybervault.PublishRequest {
-	data, err := json.Marshal(map[string]string{
-		"alert_id": id, "code": "disk_low", "severity": "critical", "status": status, "summary": summary,
-		"remedy":  "Free some space on the disk of the data directory, shorten --retention, or lower --disk-reserve. What was accepted goes on being delivered meanwhile.",
-		"subject": "disk",
-	})
-	if err != nil {
-		data = nil // strings always encode
+func diskLow(ws cybervault.WorkspaceID, disk store.Disk) alert.Finding {
+	f := alert.Finding{Code: alertDiskLow, Over: func(*cybervault.Alert) (string, bool) {
+		return "There is room on the disk again, and publishing goes on.", true
+	}}
+	if disk.Low {
+		f.Firing = []alert.Condition{{
+			Workspace: ws, Subject: "disk", Severity: cybervault.SeverityCritical, Summary: disk.Problem,
+			Remedy: "Free some space on the disk of the data directory, shorten --retention, or lower --disk-reserve. What was accepted goes on being delivered meanwhile.",
+		}}
 	}
-	return &cybervault.PublishRequest{Type: cybervault.EventSystemAlert, Data: data, IdempotencyKey: id + "_" + status}
+	return f
 }
 
 // auditWait bounds how long a look at the audit log may take.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
-	"github.com/cybervault/cybervault/internal/catalog"
 	"github.com/cybervault/cybervault/internal/detect"
 	"github.com/cybervault/cybervault/internal/observe"
 	"github.com/cybervault/cybervault/internal/store"
@@ -22,9 +20,10 @@ import (
 func TestALowDiskRaisesOneAlert(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := &desk{hook: &cybervault.Webhook{}, refuse: 2}
+		n := newNotes(t)
+		n.refuse = 2
 		var low atomic.Bool
-		watch := &diskWatch{publish: d.Publish, now: time.Now, log: slog.New(slog.DiscardHandler), look: func() store.Disk {
+		watch := &diskWatch{judge: n.keeper.Judge, log: slog.New(slog.DiscardHandler), look: func() store.Disk {
 			if low.Load() {
 				return store.Disk{Low: true, Problem: "the disk has 1 MiB free"}
 			}
@@ -38,41 +37,15 @@ func TestALowDiskRaisesOneAlert(t *testing.T) {
 			synctest.Wait()
 		}
 		pass()
-		if d.tries != 0 {
-			t.Errorf("with room there were %d alerts", d.tries)
-		}
+		n.want()
 		low.Store(true)
 		pass()
+		n.want("disk_low disk firing")
 		low.Store(false)
 		pass()
+		n.want("disk_low disk firing", "disk_low disk resolved")
 		cancel()
 		<-ended
-		if len(d.published) != 2 {
-			t.Fatalf("%d alerts, want 2", len(d.published))
-		}
-		types, err := catalog.New()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for i, want := range []string{"firing", "resolved"} {
-			alert := d.published[i]
-			if err := types.Validate(cybervault.WorkspaceID{}, alert.Type, alert.Data); err != nil {
-				t.Errorf("%s is not valid: %v", alert.Data, err)
-			}
-			var data struct {
-				ID     string `json:"alert_id"`
-				Status string `json:"status"`
-				Code   string `json:"code"`
-			}
-			if err := json.Unmarshal(alert.Data, &data); err != nil || data.Status != want || data.Code != "disk_low" {
-				t.Errorf("%s: %v, want status %s", alert.Data, err, want)
-			}
-			ids = append(ids, data.ID)
-		}
-		if ids[0] != ids[1] || d.published[0].IdempotencyKey == d.published[1].IdempotencyKey {
-			t.Errorf("the two alerts are %+v", d.published)
-		}
 	})
 }
 

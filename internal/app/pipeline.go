@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/detect"
@@ -42,6 +43,7 @@ type pipeline struct {
 	publisher publisher
 	incidents grouper
 	sources   roster.Roster
+	intake    *intake // nil: nobody asks
 
 	mu sync.Mutex
 	// unpublished are findings that the store could not take. The engine has
@@ -97,6 +99,7 @@ func (p *pipeline) ingest(ctx context.Context, ws cybervault.WorkspaceID, read f
 	ctx = context.WithoutCancel(ctx)
 	findings, judgeErr := batch.End(ctx)
 	p.metrics.Ingested(summary.Records, summary.Unreadable)
+	p.intake.saw(time.Now(), ws, summary.Records, summary.Unreadable, findings)
 
 	receipt := cybervault.TelemetryReceipt{Records: summary.Records, Unreadable: summary.Unreadable, Samples: summary.Samples}
 	var err error

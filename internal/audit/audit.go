@@ -10,9 +10,11 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -64,6 +66,17 @@ type Log struct {
 
 	mu   sync.Mutex // held during a step
 	seen *edge      // what this process has seen last; nil before the first step
+
+	damage atomic.Pointer[string] // what the last step found; nil: nothing
+}
+
+// Damage says in words how what is stored of the log differs from what was signed, as of
+// the last step; empty where it does not.
+func (l *Log) Damage() string {
+	if d := l.damage.Load(); d != nil {
+		return *d
+	}
+	return ""
 }
 
 // edge is the right end of a log: what to go on from.
@@ -131,6 +144,12 @@ func (l *Log) Step(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	at, err := l.resume(ctx, state)
+	if cybervault.ErrorCode(err) == codeQuicker {
+		text := asText(err)
+		l.damage.Store(&text)
+	} else if err == nil {
+		l.damage.Store(nil)
+	}
 	if err != nil {
 		return false, hide(err)
 	}
@@ -156,6 +175,13 @@ func (l *Log) Step(ctx context.Context) (more bool, err error) {
 	}
 	l.seen = at
 	return batch.More, nil
+}
+
+func asText(err error) string {
+	if e, ok := errors.AsType[*cybervault.Error](err); ok {
+		return e.Message
+	}
+	return err.Error()
 }
 
 // hide keeps a log that is broken from looking like one that another node has
@@ -219,7 +245,9 @@ func (l *Log) resume(ctx context.Context, state cybervault.AuditState) (*edge, e
 	}
 	if n := int(signed.N % tileSize); n > 0 {
 		list, err := l.store.AuditRefs(ctx, signed.N/tileSize)
-		if err != nil {
+		if cybervault.ErrorCode(err) == cybervault.CodeNotFound {
+			return nil, broken("%s: it has been removed", asText(err))
+		} else if err != nil {
 			return nil, err
 		}
 		if len(list.Refs) < n {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -236,6 +237,9 @@ func TestTampering(t *testing.T) {
 			}
 			l.deliver()
 			_, err = l.log.Step(t.Context())
+			if damage := l.log.Damage(); (c.step != "") != strings.Contains(damage, cmp.Or(c.step, "-")) {
+				t.Errorf("the damage is %q", damage)
+			}
 			if c.step != "" {
 				wantError(t, "the next step", err, "", c.step)
 			} else if err != nil {

@@ -22,7 +22,7 @@ import (
 // test is, each time it is called; the suite sets the key and the clock.
 func Run(t *testing.T, database func(t testing.TB) store.Config) {
 	t.Helper()
-	for _, group := range []map[string]func(*fixture){publishCases(), queueCases(), cancelCases(), attemptCases(), eventListCases(), deliveryListCases(), settingsCases(), overviewCases(), sequenceCases(), retentionCases(), replayCases(), spanCases(), changeCases(), pollCases(), auditCases(), incidentCases(), actionCases(), peopleCases(), deedCases(), searchCases(), agentCases()} {
+	for _, group := range []map[string]func(*fixture){publishCases(), queueCases(), cancelCases(), attemptCases(), eventListCases(), deliveryListCases(), settingsCases(), overviewCases(), sequenceCases(), retentionCases(), replayCases(), spanCases(), changeCases(), pollCases(), auditCases(), incidentCases(), actionCases(), peopleCases(), deedCases(), searchCases(), agentCases(), alertCases()} {
 		for name, run := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
