@@ -11,6 +11,9 @@ const (
 	AlertResolved AlertStatus = "resolved"
 )
 
+// AlertStatuses lists them.
+func AlertStatuses() []AlertStatus { return []AlertStatus{AlertFiring, AlertResolved} }
+
 // Alert is CyberVault saying that it needs a person, and that it no longer does. Of one
 // code and subject, one alert fires at a time.
 type Alert struct {

@@ -117,6 +117,8 @@ func routes() []route {
 		{method: get, pattern: "/v1/agent-tokens", scope: admin, handle: (*server).listAgentTokens, about: aboutListAgentTokens},
 		{method: del, pattern: "/v1/agent-tokens/{id}", scope: admin, handle: (*server).deleteAgentToken, about: aboutDeleteAgentToken},
 
+		{method: get, pattern: "/v1/alerts", scope: read, handle: (*server).listAlerts, about: aboutListAlerts},
+
 		{method: get, pattern: "/v1/incidents", scope: read, handle: (*server).listIncidents, about: aboutListIncidents},
 		{method: get, pattern: "/v1/incidents/{id}", scope: read, handle: (*server).getIncident, about: aboutGetIncident},
 		{method: patch, pattern: "/v1/incidents/{id}", scope: admin, handle: (*server).updateIncident, about: aboutUpdateIncident},

@@ -71,6 +71,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/deliveries/{id}/proof:read GET/v1/audit/key:read GET/v1/audit/checkpoint:read GET/v1/audit/entries:read GET/v1/audit/tile/{path}:read GET/v1/audit/actions:admin GET/v1/audit/actions/export:admin
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/v1/rules:read PATCH/v1/rules/{id}:admin GET/v1/exceptions:read POST/v1/exceptions:admin POST/v1/exceptions/preview:read DELETE/v1/exceptions/{id}:admin
+		GET/v1/alerts:read
 		POST/v1/agents: GET/v1/agents:read GET/v1/agents/{id}:read DELETE/v1/agents/{id}:admin POST/v1/agents/{id}/heartbeat:agent
 		POST/v1/agent-tokens:admin GET/v1/agent-tokens:admin DELETE/v1/agent-tokens/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)

@@ -37,6 +37,7 @@ type Config struct {
 	Controls  Controls
 	Audit     Audit
 	Actions   Actions
+	Alerts    Alerts
 	Keys      Keys
 	Backups   Backups
 	Doctor    Doctor

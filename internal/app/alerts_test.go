@@ -139,7 +139,7 @@ func (p *plant) Health(context.Context) ([]cybervault.WebhookHealth, error) { re
 func (p *plant) Backlogs(context.Context) ([]cybervault.Backlog, error)     { return p.backlog, nil }
 
 func (p *plant) DeadLettersByWebhook(_ context.Context, since time.Time) (map[cybervault.WebhookID]int, error) {
-	if since != p.at.Add(-time.Hour) {
+	if !since.Equal(p.at.Add(-time.Hour)) {
 		p.Errorf("since %s", since)
 	}
 	return map[cybervault.WebhookID]int{p.hook.ID: p.letters}, nil

@@ -227,14 +227,14 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 // serve makes the HTTP server and begins to listen.
 func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version string) error {
 	pages, err := dashboard.New(dashboard.Config{
-		Webhooks: a.router, Receivers: receivers{a.dispatcher, a.store}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, SignOn: a.signOn, System: system{a, time.Now(), version}, Fleet: a.fleet, PublicURL: a.cfg.PublicURL, Incidents: a.incidents, Rules: a.controls,
+		Webhooks: a.router, Receivers: receivers{a.dispatcher, a.store}, Log: a.store, Replayer: a.router, Previewer: a.router, Catalogue: types, Keys: dashboardKeys{a.access}, Actions: actionLog{a.store, a.workspace}, SignOn: a.signOn, System: system{a, time.Now(), version}, Fleet: a.fleet, Alerts: a.store, PublicURL: a.cfg.PublicURL, Incidents: a.incidents, Rules: a.controls,
 		Access: a.access, Changes: a.changes, RetrySchedule: a.cfg.RetrySchedule, Dev: a.cfg.Dev, Version: version, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
 	calls := api.New(api.Config{
-		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Controls: a.controls, Incidents: a.incidents, Audit: a.audit, Actions: actionLog{a.store, a.workspace},
+		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Controls: a.controls, Incidents: a.incidents, Audit: a.audit, Actions: actionLog{a.store, a.workspace}, Alerts: a.store,
 		Keys: apiKeys{a.access, a.fleet}, Fleet: a.fleet, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})

@@ -65,7 +65,7 @@ var who = map[string]string{
 	"GET /incidents": "oanv", "GET /incidents/{id}": "oanv", "POST /incidents/{id}": "oan", "POST /incidents/{id}/merge": "oan",
 	"GET /rules": "oanv", "GET /rules/{id}": "oanv", "POST /rules/{id}/status": "oan", "GET /rules/exceptions": "oanv", "POST /rules/exceptions": "oan",
 	"POST /rules/exceptions/preview": "oanv", "POST /rules/exceptions/{exception}/remove": "oan",
-	"GET /agents": "oanv", "POST /agents/tokens": "oa", "POST /agents/tokens/{id}/end": "oa", "GET /agents/{id}": "oanv", "POST /agents/{id}/remove": "oa",
+	"GET /alerts": "oanv", "GET /agents": "oanv", "POST /agents/tokens": "oa", "POST /agents/tokens/{id}/end": "oa", "GET /agents/{id}": "oanv", "POST /agents/{id}/remove": "oa",
 	"GET /settings": "oanv", "GET /settings/integrations": "oanv", "GET /settings/integrations/webhooks": "oanv", "POST /settings/integrations/webhooks": "oa",
 	"GET /settings/integrations/webhooks/new": "oa", "POST /settings/integrations/webhooks/preview": "oanv", "GET /settings/integrations/webhooks/{id}": "oanv",
 	"GET /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/edit": "oa", "POST /settings/integrations/webhooks/{id}/status": "oa",

@@ -27,6 +27,7 @@ type Config struct {
 	Actions   Actions
 	System    System
 	Fleet     Fleet
+	Alerts    Alerts
 	SignOn    SignOn // nil: nobody logs in by OpenID Connect
 	Access    Access
 	Changes   Changes
@@ -65,6 +66,7 @@ func (c *Config) check() error {
 	need("Incidents", c.Incidents == nil)
 	need("Rules", c.Rules == nil)
 	need("Fleet", c.Fleet == nil)
+	need("Alerts", c.Alerts == nil)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

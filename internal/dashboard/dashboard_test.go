@@ -55,7 +55,7 @@ func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 
 func config(f *dashboardtest.Fake) dashboard.Config {
 	return dashboard.Config{
-		Webhooks: f, Receivers: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Actions: f, System: f, Fleet: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
+		Webhooks: f, Receivers: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Actions: f, System: f, Fleet: f, Alerts: f, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 }
 

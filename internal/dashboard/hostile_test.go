@@ -78,6 +78,10 @@ func hostileSite(t *testing.T) *site {
 		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorKind(text), ID: text, Name: text, Address: text}, text, text, string(doc), `"`+strings.Repeat("x", 1<<20)+`"`)
 		s.fake.Act(cybervault.Actor{Kind: cybervault.ActorUser, Name: text}, "webhook.update", "whk_"+text, "no JSON", string(doc))
 	}
+	for _, subject := range []string{hostile, huge, "whk_" + hostile} {
+		s.fake.AddAlert(cybervault.Alert{Code: hostile, Subject: subject, Severity: cybervault.Severity(hostile), Status: cybervault.AlertStatus(hostile), Summary: hostile + huge, Remedy: hostile + huge, ResolvedAt: time.Now()})
+		s.fake.AddAlert(cybervault.Alert{Code: "rule_floods", Subject: "web:" + subject, Status: cybervault.AlertFiring, Summary: hostile, Remedy: hostile})
+	}
 	bad := cybervault.Check{Name: hostile, Status: cybervault.CheckStatus(hostile), Subject: hostile, Summary: hostile + huge, Remedy: hostile}
 	s.fake.SetChecks(bad)
 	s.fake.SetSystem(cybervault.System{Version: hostile, Store: hostile, Bytes: -1, Pending: -1, Nodes: []cybervault.Node{{Host: hostile + huge}}, Problems: []cybervault.Check{bad}},
@@ -129,11 +133,11 @@ func hostileMember(s *site, g cybervault.Gist, text string) *cybervault.Incident
 // paths is every page that shows data.
 func (s *site) paths() []string {
 	s.t.Helper()
-	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log", "/settings/health", "/settings/event-types", "/settings/event-types/new", "/settings/event-types/" + url.PathEscape("zz."+hostile), "/agents"}
+	list := []string{"/", "/?span=7d", "/incidents", "/incidents?status=open", "/rules", "/rules?show=fired", "/rules?show=off", "/rules/exceptions", "/deliveries", "/events", hooks, hooks + "/new", "/settings/api-keys", "/settings/audit-log", "/settings/health", "/settings/event-types", "/settings/event-types/new", "/settings/event-types/" + url.PathEscape("zz."+hostile), "/alerts", "/agents"}
 	for _, q := range []string{
 		"/deliveries?q", "/deliveries?event", "/deliveries?webhook", "/deliveries?status", "/deliveries?since", "/deliveries?before",
 		"/incidents?q", "/incidents?entity", "/incidents?severity", "/incidents?status", "/incidents?before", "/rules?q", "/rules?level", "/rules?show", "/rules?page",
-		"/agents?q", "/agents?status", "/agents?before", "/rules/942100?value", "/events?q", "/events?until", "/?span", "/?done", "/settings/event-types?q", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
+		"/alerts?status", "/alerts?before", "/agents?q", "/agents?status", "/agents?before", "/rules/942100?value", "/events?q", "/events?until", "/?span", "/?done", "/settings/event-types?q", hooks + "?q", hooks + "?page", "/login?next", "/nowhere?q",
 	} {
 		list = append(list, q+"="+url.QueryEscape(hostile))
 	}

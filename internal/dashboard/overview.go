@@ -47,6 +47,7 @@ type overviewView struct {
 	Origin      string // of this server, for the example command
 	Live        liveView
 	Sources     []sourceRow
+	Alerts      string // how many fire; empty: none
 	MoreSources int
 }
 
@@ -110,6 +111,13 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	incidents, err := d.Incidents.LiveIncidents(ctx, workspaceOf(ctx))
 	if err != nil {
 		return err
+	}
+	firing, err := d.Alerts.Alerts(ctx, cybervault.AlertQuery{Workspace: workspaceOf(ctx), Status: cybervault.AlertFiring, Limit: cybervault.MaxPageSize})
+	if err != nil {
+		return err
+	}
+	if n := len(firing.Rows); n > 0 {
+		v.Alerts = plural(n, "alert fires", "alerts fire")
 	}
 	known := d.severities(ctx)
 	v.HasWebhooks = len(hooks) > 0

@@ -82,6 +82,7 @@ func (d *dashboard) routes() []route {
 		{"POST /rules/exceptions/preview", read, d.previewException},
 		{"POST /rules/exceptions/{exception}/remove", respond, d.removeException},
 
+		{"GET " + alertsPath, read, d.listAlerts},
 		{"GET " + agentsPath, read, d.listAgents},
 		{"POST " + agentsPath + "/tokens", configure, d.createAgentToken},
 		{"POST " + agentsPath + "/tokens/{id}/end", configure, d.endAgentToken},

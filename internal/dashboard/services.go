@@ -151,6 +151,12 @@ type Fleet interface {
 	DeleteToken(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.AgentTokenID) error
 }
 
+// Alerts knows what CyberVault itself needs, or needed, a person for.
+type Alerts interface {
+	// Alerts lists alerts, newest first. CodeInvalid, with the field, for an unknown status.
+	Alerts(ctx context.Context, q cybervault.AlertQuery) (cybervault.Page[*cybervault.Alert], error)
+}
+
 // Actions is the log of who did what.
 type Actions interface {
 	// Actions lists the actions of a workspace, newest first.

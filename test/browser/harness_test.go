@@ -65,7 +65,7 @@ func newServer(t *testing.T, change ...func(*dashboard.Config)) *server {
 	f := dashboardtest.New(time.Now)
 	people := dashboardtest.NewAccess(t, f)
 	cfg := dashboard.Config{
-		Webhooks: f, Receivers: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Actions: f, System: f, Fleet: f, Access: people, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
+		Webhooks: f, Receivers: f, Log: f, Replayer: f, Previewer: f, Catalogue: f, Keys: f, Actions: f, System: f, Fleet: f, Alerts: f, Access: people, Changes: f, Incidents: f, Rules: f, Version: "v0.1.0",
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -61,7 +61,7 @@ func TestScreenshots(t *testing.T) {
 				fresh := newTab(t, empty, window)
 				fresh.run(dark(theme == "dark"))
 				fresh.login()
-				for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-incidents": "/incidents", "fresh-rules": "/rules", "fresh-exceptions": "/rules/exceptions", "fresh-webhooks": "/settings/integrations/webhooks", "fresh-setup": "/setup", "fresh-members": "/settings/members", "fresh-audit-log": "/settings/audit-log", "fresh-health": "/settings/health", "fresh-account": "/account", "fresh-agents": "/agents"} {
+				for name, path := range map[string]string{"fresh-overview": "/", "fresh-deliveries": "/deliveries", "fresh-incidents": "/incidents", "fresh-rules": "/rules", "fresh-exceptions": "/rules/exceptions", "fresh-webhooks": "/settings/integrations/webhooks", "fresh-setup": "/setup", "fresh-members": "/settings/members", "fresh-audit-log": "/settings/audit-log", "fresh-health": "/settings/health", "fresh-account": "/account", "fresh-agents": "/agents", "fresh-alerts": "/alerts"} {
 					fresh.open(path)
 					fresh.shoot(name, theme, window)
 				}
@@ -82,7 +82,7 @@ func tour(t *testing.T, s *server) map[string]string {
 		"overview": "/", "overview-24h": "/?span=24h", "deliveries": "/deliveries", "deliveries-none": "/deliveries?q=nothing+like+it",
 		"events": "/events", "incidents": "/incidents", "incidents-open": "/incidents?status=open", "incidents-none": "/incidents?q=nothing+like+it", "rules": "/rules", "rules-fired": "/rules?show=fired", "rules-off": "/rules?show=off", "exceptions": "/rules/exceptions",
 		"rule": "/rules/8b1c2a52-1f0e-4a55-9b3a-7f1f5c0d9e21?field=user&value=www-data", "rule-web": "/rules/942100", "rule-off": "/rules/5e9a6a5c-6f0e-4d0e-9a0b-0f5a9f3a7c03", "webhooks": "/settings/integrations/webhooks", "webhook-form": "/settings/integrations/webhooks/new",
-		"keys": "/settings/api-keys", "members": "/settings/members", "audit-log": "/settings/audit-log", "health": "/settings/health", "event-types": "/settings/event-types", "event-type": "/settings/event-types/threat.detected", "event-type-own": "/settings/event-types/door.opened", "event-type-new": "/settings/event-types/new", "account": "/account", "authenticator": "/account/authenticator", "passkey": "/account/passkeys/new", "agents": "/agents", "error-404": "/nowhere",
+		"keys": "/settings/api-keys", "members": "/settings/members", "audit-log": "/settings/audit-log", "health": "/settings/health", "event-types": "/settings/event-types", "event-type": "/settings/event-types/threat.detected", "event-type-own": "/settings/event-types/door.opened", "event-type-new": "/settings/event-types/new", "account": "/account", "authenticator": "/account/authenticator", "passkey": "/account/passkeys/new", "agents": "/agents", "alerts": "/alerts", "error-404": "/nowhere",
 	}
 	for _, w := range hooks {
 		path := "/settings/integrations/webhooks/" + w.ID.String()

@@ -129,6 +129,7 @@ func (f *Fake) seedAgents(now time.Time) {
 	f.AddAgent("db-01.fra.example.com", cybervault.AgentOnline, map[string]string{"role": "db", "site": "fra"})
 	f.AddAgent("laptop-4471", cybervault.AgentOffline, map[string]string{"role": "laptop"})
 	f.AddAgent("build-03", cybervault.AgentEnrolled, nil)
+	f.seedAlerts(now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, a := range f.agents {

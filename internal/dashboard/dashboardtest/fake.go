@@ -38,6 +38,7 @@ type Fake struct {
 	sources    []cybervault.TelemetrySource
 	standing   map[cybervault.WebhookID]cybervault.WebhookHealth
 	agents     []*cybervault.Agent
+	alerts     []*cybervault.Alert
 	tokens     []*cybervault.AgentToken
 	checks     []cybervault.Check
 	incidents  []*cybervault.Incident
