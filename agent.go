@@ -75,6 +75,8 @@ type Agent struct {
 	EnrolledAt time.Time
 	LastSeen   time.Time // when its last heartbeat came; zero: none did
 	ChangedAt  time.Time // when its status became what it is
+
+	Packages PackageState // zero: it has not told of any
 }
 
 // Patience is how long it may be silent.

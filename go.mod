@@ -45,6 +45,7 @@ require (
 	google.golang.org/protobuf v1.36.12
 	modernc.org/libc v1.80.1
 	modernc.org/sqlite v1.62.0
+	pault.ag/go/debian v0.21.4
 	pgregory.net/rapid v1.3.0
 )
 

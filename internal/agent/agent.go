@@ -1,5 +1,6 @@
 // Package agent is what runs on a managed machine: it enrols it with a server, sends
-// heartbeats, follows log files, and hands what they say to the server as telemetry.
+// heartbeats, follows log files, hands what they say to the server as telemetry, and
+// tells it what became of the packages.
 //
 // It stands before the flow, on another machine: what it reads is on disk before it is
 // sent, and sent again until the server has it. It never speaks to anybody but its
@@ -33,6 +34,9 @@ type Server interface {
 	Beat(ctx context.Context, who Identity, facts cybervault.HostFacts) (interval time.Duration, key string, err error)
 	// Send hands lines over. ErrRefused means that they never will be taken.
 	Send(ctx context.Context, who Identity, source string, lines []byte) error
+	// Report says how the packages stand and what became of some of them. It may be said
+	// twice.
+	Report(ctx context.Context, who Identity, state *cybervault.PackageState, changes []cybervault.PatchChange) error
 }
 
 // What a server may say that does not pass.
@@ -64,6 +68,7 @@ type Config struct {
 	Tails   []string // patterns of files to follow
 	FromTop bool     // of files that are there at the first start, read what they hold
 	Buffer  int64    // bytes that may wait on disk
+	Root    string   // of the system whose packages are looked at, "/"; empty: none are
 	Facts   func() cybervault.HostFacts
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
@@ -129,6 +134,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	work(a.beats)
 	work(tails.run)
+	if c.Root != "" {
+		work(a.packages)
+	}
 	work(func(ctx context.Context) error { return a.ship(ctx, spool) })
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {

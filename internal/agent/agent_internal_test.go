@@ -544,3 +544,7 @@ func TestFacts(t *testing.T) {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
+
+func (h *hub) Report(context.Context, Identity, *cybervault.PackageState, []cybervault.PatchChange) error {
+	return nil
+}

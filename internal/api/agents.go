@@ -41,12 +41,13 @@ type agentJSON struct {
 	EnrolledAt time.Time              `json:"enrolled_at"`
 	LastSeenAt *time.Time             `json:"last_seen_at" doc:"To within a few seconds; null before the first heartbeat."`
 	ChangedAt  time.Time              `json:"status_since"`
+	Packages   *packagesJSON          `json:"packages" doc:"How the packages of its machine stand; null: it has not told."`
 }
 
 func showAgent(a *cybervault.Agent) agentJSON {
 	return agentJSON{
 		ID: a.ID, Hostname: a.Hostname, Status: a.Status, OS: a.OS, Version: a.Version, Addresses: orEmpty(a.Addresses), Labels: labelsJSON(a.Labels),
-		Interval: cybervault.FormatDuration(a.Interval), Missed: a.Missed, EnrolledAt: a.EnrolledAt.UTC(), LastSeenAt: orNull(a.LastSeen.UTC()), ChangedAt: a.ChangedAt.UTC(),
+		Interval: cybervault.FormatDuration(a.Interval), Missed: a.Missed, EnrolledAt: a.EnrolledAt.UTC(), LastSeenAt: orNull(a.LastSeen.UTC()), ChangedAt: a.ChangedAt.UTC(), Packages: showPackages(&a.Packages),
 	}
 }
 

@@ -87,6 +87,8 @@ type fakes struct {
 	ruleSet        string
 	agentsAsked    cybervault.AgentQuery
 	alertsAsked    cybervault.AlertQuery
+	packages       cybervault.PackageState
+	patches        []cybervault.PatchChange
 	facts          cybervault.HostFacts
 	token          cybervault.AgentToken
 	newAgentKey    string
@@ -432,7 +434,7 @@ func setUp(t *testing.T) *fixture {
 	f := &fakes{webhooks: []*cybervault.Webhook{sampleWebhook()}, keys: []*cybervault.APIKey{sampleKey()}, attempt: sampleAttempt()}
 	log := &bytes.Buffer{}
 	handler := api.New(api.Config{
-		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Fleet: f, Alerts: f, Incidents: f, Controls: f, Audit: f, Actions: f, Keys: f, Backups: f, Doctor: f, Health: f,
+		Publisher: f, Webhooks: f, Log: f, Changes: f, Commits: f, Poller: f, Replayer: f, Previewer: f, Replays: f, Catalogue: f, Telemetry: f, Fleet: f, Packages: f, Alerts: f, Incidents: f, Controls: f, Audit: f, Actions: f, Keys: f, Backups: f, Doctor: f, Health: f,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		Version: "1.2.3", Now: func() time.Time { return epoch },
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -543,6 +545,11 @@ func (f *fakes) Enrol(_ context.Context, token string, facts cybervault.HostFact
 func (f *fakes) Beat(_ context.Context, a *cybervault.Agent, facts cybervault.HostFacts) (string, error) {
 	f.facts = facts
 	return f.newAgentKey, f.check(a.Workspace)
+}
+
+func (f *fakes) Report(_ context.Context, a *cybervault.Agent, state cybervault.PackageState, changes []cybervault.PatchChange) error {
+	f.packages, f.patches = state, changes
+	return f.check(a.Workspace)
 }
 
 func (f *fakes) Alerts(_ context.Context, q cybervault.AlertQuery) (cybervault.Page[*cybervault.Alert], error) {

@@ -113,6 +113,7 @@ func routes() []route {
 		{method: get, pattern: "/v1/agents/{id}", scope: read, handle: (*server).getAgent, about: aboutGetAgent},
 		{method: del, pattern: "/v1/agents/{id}", scope: admin, handle: (*server).deleteAgent, about: aboutDeleteAgent},
 		{method: post, pattern: "/v1/agents/{id}/heartbeat", scope: agent, handle: (*server).beat, about: aboutBeat},
+		{method: post, pattern: "/v1/agents/{id}/packages", scope: agent, handle: (*server).reportPackages, about: aboutReportPackages},
 		{method: post, pattern: "/v1/agent-tokens", scope: admin, handle: (*server).createAgentToken, about: aboutCreateAgentToken},
 		{method: get, pattern: "/v1/agent-tokens", scope: admin, handle: (*server).listAgentTokens, about: aboutListAgentTokens},
 		{method: del, pattern: "/v1/agent-tokens/{id}", scope: admin, handle: (*server).deleteAgentToken, about: aboutDeleteAgentToken},

@@ -32,6 +32,7 @@ func bodies() map[string]string {
 		"POST /v1/keys":                  `{"name":"exporter","scopes":["read"]}`,
 		"POST /v1/agents":                `{"hostname":"web-1","os":"Debian","addresses":["192.0.2.7"]}`,
 		"POST /v1/agents/{id}/heartbeat": `{"hostname":"web-1"}`,
+		"POST /v1/agents/{id}/packages":  `{"manager":"dpkg","installed":3}`,
 		"POST /v1/agent-tokens":          `{"name":"web","labels":{"role":"web"},"uses":3,"interval":"10s","missed":4,"expires_in":"1h"}`,
 	}
 }
@@ -72,7 +73,7 @@ func TestEveryCallExists(t *testing.T) {
 		GET/v1/incidents:read GET/v1/incidents/{id}:read PATCH/v1/incidents/{id}:admin POST/v1/incidents/{id}/merge:admin
 		GET/v1/rules:read PATCH/v1/rules/{id}:admin GET/v1/exceptions:read POST/v1/exceptions:admin POST/v1/exceptions/preview:read DELETE/v1/exceptions/{id}:admin
 		GET/v1/alerts:read
-		POST/v1/agents: GET/v1/agents:read GET/v1/agents/{id}:read DELETE/v1/agents/{id}:admin POST/v1/agents/{id}/heartbeat:agent
+		POST/v1/agents: GET/v1/agents:read GET/v1/agents/{id}:read DELETE/v1/agents/{id}:admin POST/v1/agents/{id}/heartbeat:agent POST/v1/agents/{id}/packages:agent
 		POST/v1/agent-tokens:admin GET/v1/agent-tokens:admin DELETE/v1/agent-tokens/{id}:admin
 		GET/healthz: GET/readyz: GET/metrics: GET/openapi.json:`)
 	var got []string

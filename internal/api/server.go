@@ -38,6 +38,7 @@ type Config struct {
 	Audit     Audit
 	Actions   Actions
 	Alerts    Alerts
+	Packages  Packages
 	Keys      Keys
 	Backups   Backups
 	Doctor    Doctor

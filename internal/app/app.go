@@ -235,7 +235,7 @@ func (a *App) serve(types *catalog.Catalog, metrics *observe.Metrics, version st
 	}
 	calls := api.New(api.Config{
 		Publisher: a.router, Webhooks: apiWebhooks{a.router}, Log: a.store, Changes: a.store, Commits: a.commits, Poller: poller{a.router, a.dispatcher, observer{metrics, a.changes}}, Replayer: a.router, Previewer: a.router, Replays: a.router, Catalogue: types, Telemetry: a.pipeline, Controls: a.controls, Incidents: a.incidents, Audit: a.audit, Actions: actionLog{a.store, a.workspace}, Alerts: a.store,
-		Keys: apiKeys{a.access, a.fleet}, Fleet: a.fleet, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
+		Keys: apiKeys{a.access, a.fleet}, Fleet: a.fleet, Packages: a.fleet, Backups: a.backups, Doctor: a.doctor(), Health: a, Receivers: a.dispatcher, Metrics: metrics.Handler(), Admit: a.store.Admit,
 		Refusing: func() string { return a.store.CheckDisk().Problem }, Load: &a.load, Version: version, Logger: a.log,
 	})
 	a.server = &http.Server{

@@ -23,16 +23,17 @@ import (
 
 func newAgent(env *Env) *cobra.Command {
 	var f clientFlags
-	var tokenFile, dir, hostname string
+	var tokenFile, dir, hostname, root string
 	var tails []string
 	var fromTop bool
 	var buffer int64
 	cmd := &cobra.Command{
 		Use: "agent", GroupID: groupServer, Args: cobra.NoArgs,
-		Short: "Run on a managed machine: heartbeats and log files",
+		Short: "Run on a managed machine: heartbeats, log files and patches",
 		Long: `Enrols the machine with a server, the first time, and then sends heartbeats and what is
 written to the files that it follows. The server tells whoever listens when it is lost
-and when it is back, and judges the lines as any telemetry.
+and when it is back, judges the lines as any telemetry, and tells which security patches
+were applied to a Debian or Ubuntu system, or could not be.
 
 The token is made by 'cybervault agents token' and is needed once; it is read from
 CYBERVAULT_AGENT_TOKEN or a file. What was read waits on disk while the server is away,
@@ -60,8 +61,14 @@ and is sent until the server has it.`,
 			if buffer < agent.MinBuffer>>20 {
 				return usagef("--buffer %d: give the most that may wait on disk in MiB, 1 or more", buffer)
 			}
+			switch {
+			case root == "none":
+				root = ""
+			case !filepath.IsAbs(root):
+				return usagef("--packages %q: give the root of a system, / or where it is mounted, or none", root)
+			}
 			err = agent.Run(cmd.Context(), agent.Config{
-				Server: agentServer{c}, Address: strings.TrimSuffix(c.base.String(), "/"), Dir: dir, Token: token, Tails: tails, FromTop: fromTop, Buffer: buffer << 20,
+				Server: agentServer{c}, Address: strings.TrimSuffix(c.base.String(), "/"), Dir: dir, Token: token, Tails: tails, FromTop: fromTop, Root: root, Buffer: buffer << 20,
 				Facts: func() cybervault.HostFacts { return agent.Facts(hostname, version(env.Version)) },
 				Log:   slog.New(slog.NewTextHandler(env.Stderr, nil)),
 			})
@@ -78,6 +85,7 @@ and is sent until the server has it.`,
 	flags.StringVar(&hostname, "hostname", "", "name to go by instead of the machine's own")
 	flags.StringArrayVar(&tails, "tail", nil, "file to follow, or a pattern of files; may be repeated")
 	flags.BoolVar(&fromTop, "from-top", false, "at the first start, read what the files hold already")
+	flags.StringVar(&root, "packages", "/", "root of the system whose packages it tells of, or none")
 	flags.Int64Var(&buffer, "buffer", agent.DefaultBuffer>>20, "MiB that may wait on disk while the server is away")
 	return cmd
 }
@@ -165,6 +173,23 @@ func (s agentServer) Beat(ctx context.Context, who agent.Identity, facts cyberva
 		interval = who.Interval
 	}
 	return interval, key, nil
+}
+
+type packagesJSON struct {
+	*cybervault.PackageState
+
+	Changes []cybervault.PatchChange `json:"changes,omitempty"`
+}
+
+func (s agentServer) Report(ctx context.Context, who agent.Identity, state *cybervault.PackageState, changes []cybervault.PatchChange) error {
+	_, _, err := send[struct{}](ctx, s.as(who.Key), http.MethodPost, "/v1/agents/"+segment(who.ID)+"/packages", nil, packagesJSON{state, changes})
+	if problem, ok := errors.AsType[*apiError](err); ok && problem.Status == http.StatusNotFound {
+		return fmt.Errorf("the server is older than the agent, and knows no packages: %w", err) // it will be upgraded
+	}
+	if err != nil {
+		return lasting(err)
+	}
+	return nil
 }
 
 func (s agentServer) Send(ctx context.Context, who agent.Identity, source string, lines []byte) error {

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -11,7 +12,10 @@ import (
 	"github.com/cybervault/cybervault"
 )
 
-const agentsPath = "/agents"
+const (
+	agentsPath  = "/agents"
+	agentEvents = 10 // that an agent's page shows
+)
 
 type agentsView struct {
 	page
@@ -220,6 +224,9 @@ type agentView struct {
 	Interval  string
 	Missed    int
 	Enrolled  moment
+	Packages  []string // how they stand, in words
+	AsOf      moment
+	Reboot    bool
 	Events    []eventRow
 	All       string // where all its events are listed
 }
@@ -235,21 +242,50 @@ func (d *dashboard) showAgent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := &agentView{page: d.newPage(r, "agents", cut(a.Hostname, shownInList)), Agent: d.agentRow(a), Interval: cybervault.FormatDuration(a.Interval), Missed: a.Missed, Enrolled: d.moment(a.EnrolledAt)}
+	v.Packages, v.AsOf, v.Reboot = packageWords(&a.Packages), d.moment(a.Packages.At), a.Packages.RebootRequired
 	for _, address := range a.Addresses {
 		v.Addresses = append(v.Addresses, cut(address, 60))
 	}
 	text := "data.agent_id:" + a.ID.String()
 	v.All = "/events?" + url.Values{"q": {text}}.Encode()
-	q := cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: "endpoint.*", Limit: 10}
-	if q.Search, err = cybervault.ParseSearch(text); err != nil {
-		return err
-	}
-	found, err := d.Log.Events(ctx, q)
+	search, err := cybervault.ParseSearch(text)
 	if err != nil {
 		return err
 	}
-	v.Events = d.eventRows(found.Rows, d.severities(ctx))
+	var told []*cybervault.Event
+	for _, kind := range []string{"endpoint.*", "patch.*"} {
+		found, err := d.Log.Events(ctx, cybervault.EventQuery{Workspace: workspaceOf(ctx), Type: kind, Search: search, Limit: agentEvents})
+		if err != nil {
+			return err
+		}
+		told = append(told, found.Rows...)
+	}
+	slices.SortFunc(told, func(a, b *cybervault.Event) int { return cmp.Compare(b.ID.Key(), a.ID.Key()) })
+	v.Events = d.eventRows(told[:min(len(told), agentEvents)], d.severities(ctx))
 	return d.render(w, http.StatusOK, "agent", v)
+}
+
+// packageWords says how the packages of a machine stand; nil where it has not told.
+func packageWords(p *cybervault.PackageState) []string {
+	if p.Manager == "" {
+		return nil
+	}
+	words := []string{count(int64(p.Installed)) + " installed"}
+	if p.Broken > 0 {
+		words = append(words, count(int64(p.Broken))+" not in order")
+	}
+	switch {
+	case p.Pending == nil:
+	case *p.Pending == 0:
+		words = append(words, "none pending")
+	default:
+		pending := count(int64(*p.Pending)) + " pending"
+		if p.PendingSecurity != nil && *p.PendingSecurity > 0 {
+			pending += ", " + count(int64(*p.PendingSecurity)) + " of them for security"
+		}
+		words = append(words, pending)
+	}
+	return words
 }
 
 func (d *dashboard) removeAgent(w http.ResponseWriter, r *http.Request) error {

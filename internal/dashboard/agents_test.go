@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cybervault/cybervault"
 )
@@ -27,6 +28,10 @@ func TestAgents(t *testing.T) {
 	page := "/agents/" + web.ID.String()
 	s.fake.Publish(cybervault.EventEndpointOffline, []byte(`{"agent_id":"`+web.ID.String()+`","hostname":"web-1.example.com"}`))
 	s.get(page).want(t, 200, "web-1.example.com", "endpoint.offline", "192.0.2.17", "every 30s", "Remove agent", "Debian")
+	web.Packages = cybervault.PackageState{Manager: "dpkg", Installed: 1412, Broken: 1, Pending: new(5), PendingSecurity: new(2), RebootRequired: true, At: time.Now()}
+	s.get(page).want(t, 200, "1,412 installed", "1 not in order", "5 pending, 2 of them for security", "Reboot needed")
+	web.Packages = cybervault.PackageState{Manager: "dpkg", Installed: 3, Pending: new(0)}
+	s.get(page).want(t, 200, "3 installed", "none pending").without(t, "Reboot needed", "not in order")
 	s.get("/agents/"+lost.ID.String()).want(t, 200, "Nothing was told of it yet")
 	s.get("/agents/agt_nothing").want(t, http.StatusNotFound)
 	s.post(page+"/remove", nil).leadsTo(t, "/agents?done=agent-removed")

@@ -2,7 +2,7 @@
 // its own, takes their heartbeats, and tells when one is lost and when it is back.
 //
 // It stands at the beginning of the flow, beside the telemetry: what it finds out goes to
-// the router as endpoint.online, endpoint.offline and system.alert. It never speaks to an
+// the router as endpoint.online, endpoint.offline, patch.deployed, patch.failed and system.alert. It never speaks to an
 // agent by itself, and keeps of tokens and keys only their SHA-256.
 package fleet
 
@@ -38,6 +38,7 @@ const (
 type Store interface {
 	Tokens
 	Agents
+	Packages
 	Watched
 }
 
@@ -59,6 +60,11 @@ type Agents interface {
 	OfferAgentKey(ctx context.Context, id cybervault.AgentID, next [32]byte) error
 	TakeAgentKey(ctx context.Context, id cybervault.AgentID, next [32]byte, at time.Time) error
 	DeleteAgent(ctx context.Context, ws cybervault.WorkspaceID, id cybervault.AgentID) error
+}
+
+// Packages is the part about what is installed on them.
+type Packages interface {
+	SavePackageState(ctx context.Context, id cybervault.AgentID, state *cybervault.PackageState) error
 }
 
 // Watched is the part about who is heard of.

@@ -145,15 +145,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0, ?, 0, ?)`,
 	})
 }
 
-const selectAgents = `SELECT a.id, a.id_rest, p.id, p.id_rest, a.hostname, a.os, a.version, a.addresses, a.labels, a.pace, a.missed, a.hash, a.next_hash, a.keyed_at, a.status, a.enrolled_at, a.last_seen, a.changed_at
+const selectAgents = `SELECT a.id, a.id_rest, p.id, p.id_rest, a.hostname, a.os, a.version, a.addresses, a.labels, a.pace, a.missed, a.hash, a.next_hash, a.keyed_at, a.status, a.enrolled_at, a.last_seen, a.changed_at, a.packages
 FROM agents a JOIN workspaces p ON p.id = a.workspace_id WHERE `
 
 func scanAgent(scan func(...any) error) (*cybervault.Agent, error) {
 	a := &cybervault.Agent{}
 	var key, rest, ws, wsRest, pace, missed, keyed, status, enrolled, seen, changed int64
 	var hash, next []byte
-	var addresses, labels string
-	if err := scan(&key, &rest, &ws, &wsRest, &a.Hostname, &a.OS, &a.Version, &addresses, &labels, &pace, &missed, &hash, &next, &keyed, &status, &enrolled, &seen, &changed); err != nil {
+	var addresses, labels, packages string
+	if err := scan(&key, &rest, &ws, &wsRest, &a.Hostname, &a.OS, &a.Version, &addresses, &labels, &pace, &missed, &hash, &next, &keyed, &status, &enrolled, &seen, &changed, &packages); err != nil {
 		return nil, err
 	}
 	copy(a.Hash[:], hash)
@@ -163,6 +163,11 @@ func scanAgent(scan func(...any) error) (*cybervault.Agent, error) {
 	a.KeyedAt, a.EnrolledAt, a.LastSeen, a.ChangedAt = fromMicros(keyed), fromMicros(enrolled), fromMicros(seen), fromMicros(changed)
 	if err := json.Unmarshal([]byte(labels), &a.Labels); err != nil {
 		return nil, err
+	}
+	if packages != "" {
+		if err := json.Unmarshal([]byte(packages), &a.Packages); err != nil {
+			return nil, err
+		}
 	}
 	return a, json.Unmarshal([]byte(addresses), &a.Addresses)
 }
@@ -300,6 +305,13 @@ func (s *Store) SaveHostFacts(ctx context.Context, id cybervault.AgentID, f *cyb
 	}
 	return s.allOrNone(ctx, func(tx transaction) error {
 		return exec(tx, "UPDATE agents SET hostname = ?, os = ?, version = ?, addresses = ? WHERE id = ? AND id_rest = ?", f.Hostname, f.OS, f.Version, toJSON(f.Addresses), id.Key(), id.Rest())
+	})
+}
+
+// SavePackageState stores how the packages of an agent's machine stand.
+func (s *Store) SavePackageState(ctx context.Context, id cybervault.AgentID, state *cybervault.PackageState) error {
+	return s.allOrNone(ctx, func(tx transaction) error {
+		return exec(tx, "UPDATE agents SET packages = ? WHERE id = ? AND id_rest = ?", toJSON(state), id.Key(), id.Rest())
 	})
 }
 

@@ -21,7 +21,8 @@ type Agent struct {
 	process *process
 }
 
-// StartAgent starts an agent that enrols by a token. It is killed when the test ends.
+// StartAgent starts an agent that enrols by a token. It is killed when the test ends. Of
+// packages it tells only where args say which system's.
 func StartAgent(t testing.TB, program, server, token string, args ...string) *Agent {
 	t.Helper()
 	a := &Agent{Dir: t.TempDir(), t: t, program: program, server: server, args: args, log: new(serverLog)}
@@ -46,7 +47,7 @@ func (a *Agent) Start() {
 
 func (a *Agent) start(env ...string) {
 	a.t.Helper()
-	cmd := exec.Command(a.program, append([]string{"agent", "--server", a.server, "--data", filepath.Join(a.Dir, "data")}, a.args...)...)
+	cmd := exec.Command(a.program, append([]string{"agent", "--server", a.server, "--data", filepath.Join(a.Dir, "data"), "--packages", "none"}, a.args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = a.Dir, a.log, a.log, dieWithTest()
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "CYBERVAULT_") {

@@ -130,6 +130,9 @@ func (f *Fake) seedAgents(now time.Time) {
 	f.AddAgent("laptop-4471", cybervault.AgentOffline, map[string]string{"role": "laptop"})
 	f.AddAgent("build-03", cybervault.AgentEnrolled, nil)
 	f.seedAlerts(now)
+	for i, a := range f.agents {
+		a.Packages = cybervault.PackageState{Manager: "dpkg", Installed: 1387 + i, Pending: new(4), PendingSecurity: new(1), RebootRequired: true, At: now.Add(-7 * time.Minute)}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, a := range f.agents {

@@ -13,11 +13,12 @@ import (
 
 func agentCases() map[string]func(*fixture) {
 	return map[string]func(*fixture){
-		"agents/enrol":  agentsEnrol,
-		"agents/tokens": agentTokens,
-		"agents/lists":  agentLists,
-		"agents/judge":  agentsAreJudged,
-		"agents/keys":   agentKeys,
+		"agents/enrol":    agentsEnrol,
+		"agents/tokens":   agentTokens,
+		"agents/lists":    agentLists,
+		"agents/judge":    agentsAreJudged,
+		"agents/keys":     agentKeys,
+		"agents/packages": agentPackages,
 	}
 }
 
@@ -240,4 +241,16 @@ func agentKeys(f *fixture) {
 	f.wantAgent(a)
 	f.must(f.s.TakeAgentKey(f.Context(), a.ID, [32]byte{8}, f.clock.Now())) // none was offered
 	f.wantAgent(a)
+}
+
+func agentPackages(f *fixture) {
+	a := f.agent("web-1")
+	a.Hash = sha256.Sum256([]byte(a.ID.String()))
+	a.Packages = cybervault.PackageState{Manager: "dpkg", Installed: 412, Broken: 1, Pending: new(3), PendingSecurity: new(2), RebootRequired: true, At: start}
+	f.must(f.s.SavePackageState(f.Context(), a.ID, &a.Packages))
+	f.wantAgent(a)
+	a.Packages.Pending, a.Packages.PendingSecurity = nil, nil
+	f.must(f.s.SavePackageState(f.Context(), a.ID, &a.Packages))
+	f.wantAgent(a)
+	f.must(f.s.SavePackageState(f.Context(), cybervault.NewID[cybervault.AgentID](f.ids), &a.Packages)) // one that was removed meanwhile
 }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package agent
+
+func locked(string) (busy, known bool) { return false, false }
