@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/test/testenv"
 )
 
 // A name that was public when it was saved and leads inside when it is dialled
@@ -131,12 +132,7 @@ func TestDoTriesFurtherAddresses(t *testing.T) {
 
 func TestDoNamesConnectionFailures(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	_ = l.Close()
+	closed := testenv.Nobody(t)
 	_, port, _ := net.SplitHostPort(closed)
 	resolver := &names{answers: map[string][][]netip.Addr{
 		"two.example.com":   {addrs("127.0.0.1", "127.0.0.2")},

@@ -1,7 +1,6 @@
 package outbound_test
 
 import (
-	"net"
 	"net/netip"
 	"testing"
 
@@ -33,12 +32,7 @@ func TestProbe(t *testing.T) {
 	if x := probed(t, outbound.Config{Dev: true}, outbound.Request{URL: plain.URL}); x.Failure != "" || x.TLS != nil {
 		t.Errorf("without TLS: %+v", x)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := l.Addr().String()
-	l.Close()
+	gone := testenv.Nobody(t)
 	for want, r := range map[cybervault.Failure]outbound.Request{
 		cybervault.FailureTLS:            {URL: receiver.URL},
 		cybervault.FailureConnect:        {URL: "https://" + gone},

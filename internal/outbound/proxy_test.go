@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cybervault/cybervault"
+	"github.com/cybervault/cybervault/test/testenv"
 )
 
 // tunneller is an HTTP proxy that knows CONNECT and asks for user:hunter2. It
@@ -141,11 +142,7 @@ func TestDoNamesWhatAProxyDoes(t *testing.T) {
 		}), "http://")
 	}
 	_, asking := newTunneller(t, "127.0.0.1:1")
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
+	closed := testenv.Nobody(t)
 	resolver := &names{answers: map[string][][]netip.Addr{"proxy.example": {addrs("10.0.0.5")}}}
 	for name, test := range map[string]struct {
 		proxy   string
@@ -157,7 +154,7 @@ func TestDoNamesWhatAProxyDoes(t *testing.T) {
 		"no receiver":       {"http://user:hunter2@" + asking, cybervault.FailureConnect, "answered 502: it could not connect to receiver.example:443"},
 		"forbidden":         {"http://user:hunter2@" + answers("HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n"), cybervault.FailureConnect, "answered 403: it does not allow"},
 		"an error":          {"http://user:hunter2@" + answers("HTTP/1.1 500 Oh\r\n\r\n"), cybervault.FailureConnect, "answered 500 to CONNECT receiver.example:443"},
-		"unreachable":       {"http://user:hunter2@" + closed.Addr().String(), cybervault.FailureConnect, "cannot be reached: connection refused"},
+		"unreachable":       {"http://user:hunter2@" + closed, cybervault.FailureConnect, "cannot be reached: connection refused"},
 		"garbage":           {"http://user:hunter2@" + answers("SSH-2.0-hunter2\r\n"), cybervault.FailureConnect, "did not answer CONNECT with HTTP"},
 		"endless":           {"http://user:hunter2@" + answers("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", MaxAnswerHeaderBytes)), cybervault.FailureConnect, "the proxy"},
 		"speaks first":      {"http://user:hunter2@" + answers("HTTP/1.1 200 OK\r\n\r\nhello"), cybervault.FailureConnect, "more than its answer"},

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,12 +59,7 @@ func TestDoctorOfARunningServer(t *testing.T) {
 			}
 		}
 
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		gone := l.Addr().String()
-		l.Close()
+		gone := testenv.Nobody(t)
 		dead := call[webhook](t, server, http.StatusCreated, http.MethodPost, "/v1/webhooks", `{"url":"https://`+gone+`/very-secret","events":["patch.failed"]}`)
 		strange := call[webhook](t, server, http.StatusCreated, http.MethodPost, "/v1/webhooks", `{"url":"`+receiver.URL+`/other","events":["patch.failed"]}`)
 		before := len(receiver.Received())

@@ -244,12 +244,7 @@ func TestHostileReceivers(t *testing.T) {
 		return r.URL + "/"
 	}
 	closed := rawReceiver(t, func(net.Conn) {})
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := free.Addr().String()
-	_ = free.Close()
+	nobody := testenv.Nobody(t)
 	kept := func(t *testing.T, a tried) {
 		t.Helper()
 		if a.Body == nil || *a.Body == "" || len(*a.Body) > 64<<10 || !a.Cut {
