@@ -157,6 +157,14 @@ func broken(status string) string {
 	return "" // installed, or waiting for a trigger
 }
 
+// brokenAs is dpkg's word for what is not in order, where it stays so.
+func (p *installed) brokenAs(settled bool) string {
+	if settled && broken(p.status) != "" {
+		return p.status
+	}
+	return ""
+}
+
 // settled reports whether dpkg is not at work, so that what is not in order stays so.
 func (d *dpkg) settled() bool {
 	if busy, known := locked(d.path("var/lib/dpkg/lock")); known && !busy {

@@ -50,6 +50,7 @@ type knownPackage struct {
 	Version string `json:"version"`
 	From    string `json:"from,omitempty"`   // the version before, while this one is not in order
 	Failed  string `json:"failed,omitempty"` // dpkg's word for what is not in order, once it was told of
+	New     bool   `json:"new,omitempty"`    // it was never in order: that it is installed is no patch
 }
 
 // packages looks after the packages until ctx ends.
@@ -137,12 +138,8 @@ func (inv *inventory) compare(ctx context.Context) (changed bool, err error) {
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		is := now[key]
 		was, before := inv.known.Packages[key]
-		if !before && !first && broken(is.status) == "" {
-			next[key] = knownPackage{Version: is.version} // a new one is no patch
-			continue
-		}
-		if first {
-			was = knownPackage{Version: is.version}
+		if !before {
+			was = knownPackage{Version: is.version, New: !first}
 		}
 		p, change := inv.judge(key, was, is, settled)
 		if p.Failed != "" {
@@ -195,6 +192,9 @@ func (inv *inventory) judge(key string, was knownPackage, is installed, settled 
 		return c
 	}
 	what := broken(is.status)
+	if was.New {
+		return knownPackage{Version: is.version, Failed: is.brokenAs(settled), New: what != ""}, nil
+	}
 	switch {
 	case what != "" && (!settled || was.Failed == is.status && was.Version == is.version):
 		// It may only be at work, or it was told of.

@@ -169,12 +169,26 @@ func TestPatchesThatFail(t *testing.T) {
 		t.Errorf("%+v", w.state)
 	}
 
+	// A new package that cannot be set up is no patch, and neither is it once it can.
+	if err := d.Install(testenv.Deb{Name: "fresh", Version: "1", Postinst: "exit 1"}); err == nil {
+		t.Fatal("it was set up")
+	}
+	w.want()
+	w.want()
+	if w.state.Broken != 1 {
+		t.Errorf("%+v", w.state)
+	}
+	must(t, d.Install(testenv.Deb{Name: "fresh", Version: "2"}))
+	w.want()
+	must(t, d.Install(testenv.Deb{Name: "fresh", Version: "3"}))
+	w.want("fresh 2 3 deployed unknown")
+
 	// Unpacking breaks off: the package is as it was, or is told of.
 	if err := d.Install(testenv.Deb{Name: "gone", Version: "2", Preinst: "exit 1"}); err == nil {
 		t.Fatal("it was unpacked")
 	}
 	w.want()
-	must(t, d.Purge("server", "gone"))
+	must(t, d.Purge("server", "gone", "fresh"))
 	w.want()
 	if w.state.Installed != 1 {
 		t.Errorf("%+v", w.state)
