@@ -35,6 +35,7 @@ type inventory struct {
 	known knownPackages
 	stamp time.Time // as of the last look
 	asked time.Time // when apt was asked last
+	dirty bool      // what is known is not on disk yet
 }
 
 // knownPackages is what is on disk.
@@ -99,19 +100,20 @@ func (inv *inventory) load() error {
 
 func (inv *inventory) save() error {
 	raw, err := json.Marshal(inv.known)
-	if err != nil {
-		return err
+	if err == nil {
+		err = writeFile(filepath.Join(inv.Dir, packagesFile), raw)
 	}
-	return writeFile(filepath.Join(inv.Dir, packagesFile), raw)
+	inv.dirty = err != nil
+	return err
 }
 
-// look compares, writes down and sends.
+// look compares, writes down and sends. What could not be written down, the disk being
+// full, is not sent: after a restart it would be found, and told of, again.
 func (inv *inventory) look(ctx context.Context) error {
-	changed, err := inv.compare(ctx)
-	if err != nil {
+	if err := inv.compare(ctx); err != nil {
 		return err
 	}
-	if changed {
+	if inv.dirty {
 		if err := inv.save(); err != nil {
 			return err
 		}
@@ -119,17 +121,17 @@ func (inv *inventory) look(ctx context.Context) error {
 	return inv.send(ctx)
 }
 
-// compare finds what changed since the last look, and reports whether anything did.
-func (inv *inventory) compare(ctx context.Context) (changed bool, err error) {
+// compare finds what changed since the last look.
+func (inv *inventory) compare(ctx context.Context) error {
 	stamp := inv.dpkg.stamp()
 	unsettled := slices.ContainsFunc(slices.Collect(maps.Values(inv.known.Packages)), func(p knownPackage) bool { return p.From != "" })
 	moved := inv.known.Packages == nil || !stamp.Equal(inv.stamp)
 	if !moved && !unsettled && inv.Now().Sub(inv.asked) < pendingEvery {
-		return false, nil
+		return nil
 	}
 	now, err := inv.dpkg.packages()
 	if err != nil {
-		return false, err
+		return err
 	}
 	state := cybervault.PackageState{Manager: "dpkg", Installed: len(now), RebootRequired: inv.dpkg.reboot("")}
 	settled := inv.dpkg.settled()
@@ -149,7 +151,7 @@ func (inv *inventory) compare(ctx context.Context) (changed bool, err error) {
 			inv.known.Waiting = append(inv.known.Waiting, *change)
 		}
 	}
-	inv.known.Packages, inv.stamp = next, stamp
+	inv.known.Packages, inv.stamp, inv.dirty = next, stamp, true
 	if over := len(inv.known.Waiting) - maxWaitingPatches; over > 0 {
 		inv.known.Waiting = slices.Delete(inv.known.Waiting, 0, over)
 		inv.known.Dropped += int64(over)
@@ -160,8 +162,8 @@ func (inv *inventory) compare(ctx context.Context) (changed bool, err error) {
 		state.Pending, state.PendingSecurity = inv.pending(ctx)
 		inv.asked = inv.Now()
 	}
-	inv.known.State = state
-	return true, nil
+	inv.known.State, inv.dirty = state, true
+	return nil
 }
 
 func (inv *inventory) pending(ctx context.Context) (all, security *int) {

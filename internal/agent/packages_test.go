@@ -271,6 +271,28 @@ func TestWhatTheServerDoesNotTakeWaits(t *testing.T) {
 	}
 }
 
+// A disk that is full keeps nothing, so nothing is sent that would be sent again.
+func TestNothingIsSentThatIsNotOnDisk(t *testing.T) {
+	t.Parallel()
+	d := testenv.NewDebian(t)
+	must(t, d.Install(testenv.Deb{Name: "tls", Version: "1"}))
+	w := newWatch(t, d)
+	w.want()
+	// A directory in its place is as good as a full disk, for root too.
+	blocker := filepath.Join(w.dir, packagesFile+".new")
+	must(t, os.Mkdir(blocker, 0o700))
+	must(t, d.Install(testenv.Deb{Name: "tls", Version: "2"}))
+	for range 2 {
+		if err := w.inv.look(t.Context()); err == nil || len(w.ledger.changes) != 0 {
+			t.Errorf("%v, and %+v was sent", err, w.ledger.changes)
+		}
+	}
+	must(t, os.Remove(blocker))
+	w.want("tls 1 2 deployed unknown")
+	w.restart()
+	w.want()
+}
+
 func TestWhatWaitsIsBounded(t *testing.T) {
 	t.Parallel()
 	d := testenv.NewDebian(t)
