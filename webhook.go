@@ -38,6 +38,10 @@ const (
 	WebhookDisabled WebhookStatus = "disabled"
 )
 
+// DisabledByPerson is the DisabledReason of a webhook that a person disabled; any other
+// is the server's.
+const DisabledByPerson = "disabled by a person"
+
 // Accept says which answers count as success.
 type Accept string
 

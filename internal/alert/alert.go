@@ -80,7 +80,7 @@ type Finding struct {
 }
 
 // Raise has one alert fire, unless it does. Where it could be stored but not published,
-// that is made up for by Tell.
+// that is made up for by Judge.
 func (k *Keeper) Raise(ctx context.Context, c Condition) error {
 	a := &cybervault.Alert{
 		ID: cybervault.NewID[cybervault.AlertID](k.IDs).String(), Workspace: c.Workspace, Code: c.Code, Subject: cut(c.Subject), Severity: c.Severity, Status: cybervault.AlertFiring,
@@ -95,9 +95,10 @@ func (k *Keeper) Raise(ctx context.Context, c Condition) error {
 }
 
 // Judge compares what was found with what is known to fire, stores and publishes what
-// changed, and publishes what could not be published before. Codes that are none of the
-// findings' stay as they are.
-func (k *Keeper) Judge(ctx context.Context, findings ...Finding) error {
+// changed, and publishes what could not be published before. began is when it was begun to
+// look: what fired since then is not ended, since the look may not have seen it. Codes that
+// are none of the findings' stay as they are.
+func (k *Keeper) Judge(ctx context.Context, began time.Time, findings ...Finding) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	live, err := k.Store.LiveAlerts(ctx)
@@ -112,7 +113,7 @@ func (k *Keeper) Judge(ctx context.Context, findings ...Finding) error {
 		}
 	}
 	for i := range findings {
-		if err := k.compare(ctx, &findings[i], live); err != nil {
+		if err := k.compare(ctx, began, &findings[i], live); err != nil {
 			return err
 		}
 	}
@@ -124,7 +125,7 @@ type place struct {
 	subject   string
 }
 
-func (k *Keeper) compare(ctx context.Context, f *Finding, live []*cybervault.Alert) error {
+func (k *Keeper) compare(ctx context.Context, began time.Time, f *Finding, live []*cybervault.Alert) error {
 	found := map[place]bool{}
 	for i := range f.Firing {
 		f.Firing[i].Code, f.Firing[i].Subject = f.Code, cut(f.Firing[i].Subject)
@@ -140,7 +141,7 @@ func (k *Keeper) compare(ctx context.Context, f *Finding, live []*cybervault.Ale
 		at := place{a.Workspace, a.Subject}
 		if a.Subject == Many {
 			many = append(many, a)
-		} else if summary, over := f.over(a); !found[at] && over {
+		} else if summary, over := f.over(a); over && !found[at] && !a.FiredAt.After(began) {
 			if err := k.resolve(ctx, a, summary); err != nil {
 				return err
 			}

@@ -123,7 +123,7 @@ func (d *desk) judge(code string, over func(*cybervault.Alert) (string, bool), s
 	for _, s := range subjects {
 		f.Firing = append(f.Firing, alert.Condition{Workspace: ws, Subject: s, Severity: cybervault.SeverityHigh, Summary: s + " is wrong.", Remedy: "Put it right."})
 	}
-	if err := d.keeper.Judge(d.Context(), f); err != nil {
+	if err := d.keeper.Judge(d.Context(), d.at, f); err != nil {
 		d.Fatal(err)
 	}
 	told := d.told
@@ -188,7 +188,7 @@ func TestWhatCouldNotBePublishedIsMadeUpFor(t *testing.T) {
 	d.noRouter = false
 	d.want(d.judge("late", nil), "late a resolved")
 	d.noStore = true
-	if err := d.keeper.Judge(t.Context()); cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
+	if err := d.keeper.Judge(t.Context(), d.at); cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
 		t.Error(err)
 	}
 	if err := d.keeper.Raise(t.Context(), alert.Condition{Workspace: ws, Code: "gone", Subject: "w"}); cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
@@ -248,6 +248,23 @@ func TestOthersAlertsAreListedToo(t *testing.T) {
 	if err := d.keeper.Note(t.Context(), ws, []byte("[")); err == nil {
 		t.Error("rubbish was taken")
 	}
+}
+
+// What fires while it is looked was not seen by the look.
+func TestALookDoesNotEndWhatFiredMeanwhile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	began := d.at
+	d.at = d.at.Add(time.Millisecond)
+	if err := d.keeper.Raise(t.Context(), alert.Condition{Workspace: ws, Code: "off", Subject: "w", Severity: cybervault.SeverityHigh, Summary: "It is off.", Remedy: "Look."}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.keeper.Judge(t.Context(), began, alert.Finding{Code: "off"}); err != nil {
+		t.Fatal(err)
+	}
+	d.want(d.told, "off w firing")
+	d.told = nil
+	d.want(d.judge("off", nil), "off w resolved")
 }
 
 func TestTextIsBounded(t *testing.T) {

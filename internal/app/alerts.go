@@ -2,14 +2,13 @@ package app
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/cybervault/cybervault"
 	"github.com/cybervault/cybervault/internal/alert"
+	"github.com/cybervault/cybervault/internal/doctor"
 	"github.com/cybervault/cybervault/internal/fleet"
 	"github.com/cybervault/cybervault/internal/store"
 )
@@ -51,9 +50,8 @@ type alertFacts interface {
 	Health(ctx context.Context) ([]cybervault.WebhookHealth, error)
 	Backlogs(ctx context.Context) ([]cybervault.Backlog, error)
 	DeadLettersByWebhook(ctx context.Context, since time.Time) (map[cybervault.WebhookID]int, error)
-	Webhooks(ctx context.Context) ([]*cybervault.Webhook, error)
 	LastAttempt(ctx context.Context, id cybervault.WebhookID) (*cybervault.Attempt, error)
-	APIKeys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error)
+	ExpiringAPIKeys(ctx context.Context, after, before time.Time) ([]*cybervault.APIKey, error)
 }
 
 // alerts looks at the parts of the server, one after the other, and tells the keeper what
@@ -61,9 +59,10 @@ type alertFacts interface {
 type alerts struct {
 	keeper    *alert.Keeper
 	facts     alertFacts
+	webhooks  func() []*cybervault.Webhook
 	workspace cybervault.WorkspaceID // to which is said what belongs to none
 	mine      func() bool            // whether it is this node that looks at what is stored
-	sources   func(ws cybervault.WorkspaceID, now time.Time) []cybervault.TelemetrySource
+	sources   func(now time.Time) map[cybervault.WorkspaceID][]cybervault.TelemetrySource
 	intake    *intake       // nil where other nodes are handed telemetry too
 	audit     func() string // what keeps the audit log from growing, where it is damaged
 	now       func() time.Time
@@ -80,8 +79,8 @@ func (a *App) newAlerts(ids *cybervault.IDSource, log *slog.Logger) *alerts {
 		a.pipeline.intake = newIntake()
 	}
 	return &alerts{
-		keeper: alert.New(alert.Config{Store: a.store, Publish: a.publishOne, IDs: ids, Now: a.store.Now, Log: log}), facts: a.store, workspace: a.workspace,
-		mine: func() bool { return a.store.Has(store.DutyFleet) }, sources: a.pipeline.sources.Sources, intake: a.pipeline.intake, audit: a.audit.Damage, now: a.store.Now, log: log,
+		keeper: alert.New(alert.Config{Store: a.store, Publish: a.publishOne, IDs: ids, Now: a.store.Now, Log: log}), facts: a.store, webhooks: a.router.All, workspace: a.workspace,
+		mine: func() bool { return a.store.Has(store.DutyFleet) }, sources: a.pipeline.sources.All, intake: a.pipeline.intake, audit: a.audit.Damage, now: a.store.Now, log: log,
 	}
 }
 
@@ -110,11 +109,11 @@ func (a *alerts) look(ctx context.Context) error {
 	now := a.now()
 	var findings []alert.Finding
 	if a.intake != nil {
-		findings = append(findings, a.silent(now), a.intake.unreadable(now, a.workspace), a.intake.floods(now))
+		findings = append(findings, a.silent(now), a.intake.unreadable(now), a.intake.floods(now))
 	}
 	if !a.mine() {
 		a.mineSince = time.Time{}
-		return a.keeper.Judge(ctx, findings...)
+		return a.keeper.Judge(ctx, now, findings...)
 	}
 	if a.mineSince.IsZero() {
 		a.mineSince = now
@@ -124,15 +123,12 @@ func (a *alerts) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.keeper.Judge(ctx, append(findings, stored...)...)
+	return a.keeper.Judge(ctx, now, append(findings, stored...)...)
 }
 
 // stored judges what the nodes share.
 func (a *alerts) stored(ctx context.Context, now time.Time) ([]alert.Finding, error) {
-	list, err := a.facts.Webhooks(ctx)
-	if err != nil {
-		return nil, err
-	}
+	list := a.webhooks()
 	hooks := make(map[cybervault.WebhookID]*cybervault.Webhook, len(list))
 	for _, w := range list {
 		hooks[w.ID] = w
@@ -165,10 +161,24 @@ func (a *alerts) stored(ctx context.Context, now time.Time) ([]alert.Finding, er
 	return append(findings, certificates, keys), nil
 }
 
-// disabled ends the alerts about webhooks that the server disabled; they fire when it
-// does so.
+// webhookDisabled is what the server says of a webhook that it disabled, at once and, if
+// it was ended before it could, at the next look.
+func webhookDisabled(w *cybervault.Webhook) alert.Condition {
+	return alert.Condition{
+		Workspace: w.Workspace, Code: alertWebhookDisabled, Subject: w.ID.String(), Severity: cybervault.SeverityHigh,
+		Summary: fmt.Sprintf("The webhook %s was disabled: %s.", w.ID, w.DisabledReason),
+		Remedy:  "See its delivery log, put its receiver right or change its URL, then enable it again. What was pending is delivered then; what came meanwhile is skipped and can be replayed.",
+	}
+}
+
 func disabled(hooks map[cybervault.WebhookID]*cybervault.Webhook) alert.Finding {
-	return alert.Finding{Code: alertWebhookDisabled, Over: func(a *cybervault.Alert) (string, bool) {
+	f := alert.Finding{Code: alertWebhookDisabled}
+	for _, w := range hooks {
+		if w.Status == cybervault.WebhookDisabled && w.DisabledReason != cybervault.DisabledByPerson {
+			f.Firing = append(f.Firing, webhookDisabled(w))
+		}
+	}
+	f.Over = func(a *cybervault.Alert) (string, bool) {
 		switch w := hookOf(hooks, a); {
 		case w == nil:
 			return "The webhook was deleted.", true
@@ -176,7 +186,8 @@ func disabled(hooks map[cybervault.WebhookID]*cybervault.Webhook) alert.Finding 
 			return "The webhook is enabled again.", true
 		}
 		return "", false
-	}}
+	}
+	return f
 }
 
 // hookOf is the webhook that an alert is about; nil once it is deleted.
@@ -312,30 +323,21 @@ func (a *alerts) certificates(ctx context.Context, now time.Time, hooks []*cyber
 
 // firstEnd is when the first of the certificates in PEM ends; zero where there is none.
 func firstEnd(text string) (end time.Time) {
-	for left := []byte(text); ; {
-		var block *pem.Block
-		if block, left = pem.Decode(left); block == nil {
-			return end
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil && (end.IsZero() || c.NotAfter.Before(end)) {
+	for _, c := range doctor.CertificatesIn(text) {
+		if end.IsZero() || c.NotAfter.Before(end) {
 			end = c.NotAfter
 		}
 	}
+	return end
 }
 
 func (a *alerts) keys(ctx context.Context, now time.Time) (alert.Finding, error) {
 	f := alert.Finding{Code: alertKeyEnding}
-	keys, err := a.facts.APIKeys(ctx, a.workspace)
+	keys, err := a.facts.ExpiringAPIKeys(ctx, now, now.Add(keyEndingSoon))
 	if err != nil {
 		return f, err
 	}
 	for _, k := range keys {
-		if k.ExpiresAt.IsZero() || !k.RevokedAt.IsZero() || now.After(k.ExpiresAt) || k.ExpiresAt.Sub(now) >= keyEndingSoon {
-			continue
-		}
 		f.Firing = append(f.Firing, alert.Condition{
 			Workspace: k.Workspace, Subject: k.ID.String(), Severity: cybervault.SeverityMedium,
 			Summary: fmt.Sprintf("The API key %q ends on %s.", k.Name, k.ExpiresAt.UTC().Format(time.DateOnly)),
@@ -360,20 +362,27 @@ func (a *alerts) auditBroken() alert.Finding {
 
 func (a *alerts) silent(now time.Time) alert.Finding {
 	f := alert.Finding{Code: alertSourceSilent}
-	heard := map[string]bool{}
-	for _, s := range a.sources(a.workspace, now) {
-		if !s.Silent(now) {
-			heard[s.Name] = true
-			continue
+	type source struct {
+		workspace cybervault.WorkspaceID
+		name      string
+	}
+	heard := map[source]bool{}
+	for ws, all := range a.sources(now) {
+		for i := range all {
+			s := &all[i]
+			if !s.Silent(now) {
+				heard[source{ws, s.Name}] = true
+				continue
+			}
+			f.Firing = append(f.Firing, alert.Condition{
+				Workspace: ws, Subject: s.Name, Severity: cybervault.SeverityHigh,
+				Summary: fmt.Sprintf("The source of telemetry %q has been silent since %s.", s.Name, s.LastSeen.UTC().Format(time.RFC3339)),
+				Remedy:  "Look whether its machine runs and its logs are sent. An attacker who is in turns the logs off first.",
+			})
 		}
-		f.Firing = append(f.Firing, alert.Condition{
-			Workspace: a.workspace, Subject: s.Name, Severity: cybervault.SeverityHigh,
-			Summary: fmt.Sprintf("The source of telemetry %q has been silent since %s.", s.Name, s.LastSeen.UTC().Format(time.RFC3339)),
-			Remedy:  "Look whether its machine runs and its logs are sent. An attacker who is in turns the logs off first.",
-		})
 	}
 	f.Over = func(alert *cybervault.Alert) (string, bool) {
-		if heard[alert.Subject] {
+		if heard[source{alert.Workspace, alert.Subject}] {
 			return "The source sends again.", true
 		}
 		// After a restart a source is unknown until it sends. One that never does was

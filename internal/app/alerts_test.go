@@ -145,19 +145,24 @@ func (p *plant) DeadLettersByWebhook(_ context.Context, since time.Time) (map[cy
 	return map[cybervault.WebhookID]int{p.hook.ID: p.letters}, nil
 }
 
-func (p *plant) Webhooks(context.Context) ([]*cybervault.Webhook, error) {
+func (p *plant) hooks() []*cybervault.Webhook {
 	if p.gone {
-		return nil, nil
+		return nil
 	}
-	return []*cybervault.Webhook{p.hook}, nil
+	return []*cybervault.Webhook{p.hook}
 }
 
 func (p *plant) LastAttempt(context.Context, cybervault.WebhookID) (*cybervault.Attempt, error) {
 	return p.attempt, nil
 }
 
-func (p *plant) APIKeys(context.Context, cybervault.WorkspaceID) ([]*cybervault.APIKey, error) {
-	return p.keys, nil
+func (p *plant) ExpiringAPIKeys(_ context.Context, after, before time.Time) (keys []*cybervault.APIKey, _ error) {
+	for _, k := range p.keys {
+		if k.RevokedAt.IsZero() && k.ExpiresAt.After(after) && k.ExpiresAt.Before(before) {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
 }
 
 func newPlant(t *testing.T) *plant {
@@ -171,8 +176,10 @@ func newPlant(t *testing.T) *plant {
 
 func (p *plant) restart() {
 	p.a = &alerts{
-		keeper: p.keeper, facts: p, workspace: p.workspace, mine: func() bool { return !p.notMine }, now: func() time.Time { return p.at }, log: slog.New(slog.DiscardHandler), intake: newIntake(),
-		sources: func(cybervault.WorkspaceID, time.Time) []cybervault.TelemetrySource { return p.sources }, audit: func() string { return p.damage },
+		keeper: p.keeper, facts: p, webhooks: p.hooks, workspace: p.workspace, mine: func() bool { return !p.notMine }, now: func() time.Time { return p.at }, log: slog.New(slog.DiscardHandler), intake: newIntake(),
+		sources: func(time.Time) map[cybervault.WorkspaceID][]cybervault.TelemetrySource {
+			return map[cybervault.WorkspaceID][]cybervault.TelemetrySource{p.workspace: p.sources}
+		}, audit: func() string { return p.damage },
 	}
 }
 
@@ -203,8 +210,11 @@ func TestAlerts(t *testing.T) {
 			p.after(time.Minute, "breaker_open H resolved")
 		},
 		"a webhook that the server disabled": func(p *plant) {
-			p.hook.Status = cybervault.WebhookDisabled
-			if err := p.keeper.Raise(p.Context(), alert.Condition{Workspace: p.workspace, Code: alertWebhookDisabled, Subject: p.hook.ID.String(), Severity: cybervault.SeverityHigh, Summary: "It was disabled.", Remedy: "Look."}); err != nil {
+			p.hook.Status, p.hook.DisabledReason = cybervault.WebhookDisabled, cybervault.DisabledByPerson
+			p.after(0)
+			p.hook.DisabledReason = "answered 410 Gone" // and a kill came before the alert
+			p.after(0, "webhook_disabled H firing")
+			if err := p.keeper.Raise(p.Context(), webhookDisabled(p.hook)); err != nil {
 				p.Fatal(err)
 			}
 			p.after(time.Hour)
@@ -254,7 +264,7 @@ func TestAlerts(t *testing.T) {
 			p.after(time.Hour, "certificate_ending H client_certificate firing", "certificate_ending H receiver firing")
 			p.attempt.TLS = &cybervault.PeerTLS{NotAfter: p.at.Add(100 * 24 * time.Hour)}
 			p.after(time.Hour, "certificate_ending H receiver resolved")
-			p.hook.Status = cybervault.WebhookDisabled
+			p.hook.Status, p.hook.DisabledReason = cybervault.WebhookDisabled, cybervault.DisabledByPerson
 			p.after(time.Hour, "certificate_ending H client_certificate resolved")
 		},
 		"keys": func(p *plant) {

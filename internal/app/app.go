@@ -219,7 +219,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger, version strin
 	metrics.Follow(a.store, a.dispatcher)
 	metrics.FollowLoad(load(a.store, &a.load))
 	metrics.FollowAudit(auditLog(a.store))
-	a.disk = &diskWatch{look: a.store.CheckDisk, judge: a.alerts.keeper.Judge, workspace: a.workspace, log: log}
+	a.disk = &diskWatch{look: a.store.CheckDisk, judge: a.alerts.keeper.Judge, now: a.store.Now, workspace: a.workspace, log: log}
 	a.retention = &retention{store: a.store, keep: cfg.Retention, keepDead: cfg.RetentionDead, mine: func() bool { return a.store.Has(store.DutyRetention) }, now: a.store.Now, removed: metrics.Removed, log: log}
 	return a, a.serve(types, metrics, version)
 }

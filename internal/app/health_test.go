@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cybervault/cybervault"
@@ -21,24 +20,30 @@ func (d *desk) Disable(_ context.Context, _ cybervault.WebhookID, reason string)
 	return d.hook, nil
 }
 
+// One alert is raised about a disabled webhook, at once or, where the store or the router
+// does not take it, by one of the next looks.
 func TestADisabledWebhookRaisesOneAlert(t *testing.T) {
 	t.Parallel()
-	for refuse, want := range map[int]bool{0: true, 3: true, 100: false} {
-		synctest.Test(t, func(t *testing.T) {
-			n := newNotes(t)
-			n.refuseStore = refuse
-			d := &desk{&cybervault.Webhook{ID: cybervault.NewID[cybervault.WebhookID](n.ids), Workspace: n.workspace, UpdatedAt: time.Now()}}
-			h := health{d, n.keeper.Raise, slog.New(slog.DiscardHandler)}
+	for name, refuse := range map[string][2]int{"both take it": {}, "the store is away": {3, 0}, "the router is away": {0, 3}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlant(t)
+			p.refuseStore, p.refuse = refuse[0], refuse[1]
+			h := health{&desk{p.hook}, p.keeper.Raise, slog.New(slog.DiscardHandler)}
 			for range 3 {
-				if err := h.Disable(t.Context(), d.hook.ID, "answered 410 Gone"); err != nil {
+				if err := h.Disable(t.Context(), p.hook.ID, "answered 410 Gone"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if want {
-				n.want("webhook_disabled " + d.hook.ID.String() + " firing")
-			} else {
-				n.want()
+			want := "webhook_disabled " + p.hook.ID.String() + " firing"
+			if refuse == [2]int{} {
+				p.notes.want(want)
 			}
+			for range 5 { // an unavailable store fails the look
+				p.at = p.at.Add(10 * time.Second)
+				_ = p.a.look(t.Context())
+			}
+			p.notes.want(want)
 		})
 	}
 }

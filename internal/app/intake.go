@@ -98,20 +98,23 @@ func (in *intake) saw(now time.Time, ws cybervault.WorkspaceID, records, unreada
 }
 
 // unreadable judges whether too much of the telemetry cannot be read.
-func (in *intake) unreadable(now time.Time, ws cybervault.WorkspaceID) alert.Finding {
+func (in *intake) unreadable(now time.Time) alert.Finding {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	bad, good := windowFor(in.unreadably, ws).sum(now), windowFor(in.records, ws).sum(now)
-	part := float64(bad) / float64(max(bad+good, 1))
-	f := alert.Finding{Code: alertUnreadable, Over: func(*cybervault.Alert) (string, bool) {
-		return "Nearly all telemetry of the last hour could be read.", part < unreadableFew
+	parts := map[cybervault.WorkspaceID]float64{}
+	f := alert.Finding{Code: alertUnreadable, Over: func(a *cybervault.Alert) (string, bool) {
+		return "Nearly all telemetry of the last hour could be read.", parts[a.Workspace] < unreadableFew
 	}}
-	if bad >= unreadableLines && part >= unreadableMuch {
-		f.Firing = []alert.Condition{{
-			Workspace: ws, Subject: "telemetry", Severity: cybervault.SeverityMedium,
-			Summary: fmt.Sprintf("%d lines of telemetry, %.0f %% of the last hour's, could not be read.", bad, 100*part),
-			Remedy:  "The answer to each hand-in shows samples of them. Name the format of what is sent, or send it in one that docs/telemetry.md lists: what cannot be read is not judged.",
-		}}
+	for ws, w := range in.unreadably {
+		bad, good := w.sum(now), windowFor(in.records, ws).sum(now)
+		parts[ws] = float64(bad) / float64(max(bad+good, 1))
+		if bad >= unreadableLines && parts[ws] >= unreadableMuch {
+			f.Firing = append(f.Firing, alert.Condition{
+				Workspace: ws, Subject: "telemetry", Severity: cybervault.SeverityMedium,
+				Summary: fmt.Sprintf("%d lines of telemetry, %.0f %% of the last hour's, could not be read.", bad, 100*parts[ws]),
+				Remedy:  "The answer to each hand-in shows samples of them. Name the format of what is sent, or send it in one that docs/telemetry-sources.md lists: what cannot be read is not judged.",
+			})
+		}
 	}
 	return f
 }

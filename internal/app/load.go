@@ -38,7 +38,8 @@ func load(s *store.Store, l *api.Load) func() observe.Load {
 // room for that.
 type diskWatch struct {
 	look      func() store.Disk
-	judge     func(ctx context.Context, findings ...alert.Finding) error
+	judge     func(ctx context.Context, began time.Time, findings ...alert.Finding) error
+	now       func() time.Time
 	workspace cybervault.WorkspaceID
 	log       *slog.Logger
 }
@@ -49,8 +50,9 @@ func (d *diskWatch) run(ctx context.Context) {
 	for first := true; ; first = false {
 		// While publishing is refused it is offered again and again: there may be just
 		// enough room for it now.
+		began := d.now()
 		if disk := d.look(); disk.Low || judged || first {
-			err := d.judge(ctx, diskLow(d.workspace, disk))
+			err := d.judge(ctx, began, diskLow(d.workspace, disk))
 			if err != nil && ctx.Err() == nil && cybervault.ErrorCode(err) != cybervault.CodeUnavailable {
 				d.log.Error("the alert about the disk could not be stored", slog.Any("error", err))
 			}

@@ -23,7 +23,7 @@ func TestALowDiskRaisesOneAlert(t *testing.T) {
 		n := newNotes(t)
 		n.refuse = 2
 		var low atomic.Bool
-		watch := &diskWatch{judge: n.keeper.Judge, log: slog.New(slog.DiscardHandler), look: func() store.Disk {
+		watch := &diskWatch{judge: n.keeper.Judge, now: time.Now, log: slog.New(slog.DiscardHandler), look: func() store.Disk {
 			if low.Load() {
 				return store.Disk{Low: true, Problem: "the disk has 1 MiB free"}
 			}

@@ -117,7 +117,7 @@ func (s *Server) certificates(hooks []*cybervault.Webhook) []cybervault.Check {
 	count := 0
 	for _, w := range live(hooks) {
 		for what, text := range map[string]string{"ca_certificate": w.CACertificate, "client_certificate": w.ClientCertificate} {
-			for _, c := range certificatesIn(text) {
+			for _, c := range CertificatesIn(text) {
 				count++
 				left, end := c.NotAfter.Sub(s.Now()), c.NotAfter.UTC().Format(time.DateOnly)
 				switch {
@@ -132,7 +132,8 @@ func (s *Server) certificates(hooks []*cybervault.Webhook) []cybervault.Check {
 	return orOK(checks, name, fmt.Sprintf("%d certificates in settings, none about to end", count))
 }
 
-func certificatesIn(text string) (all []*x509.Certificate) {
+// CertificatesIn reads the certificates in PEM, leaving out what cannot be read.
+func CertificatesIn(text string) (all []*x509.Certificate) {
 	for rest := []byte(text); ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {

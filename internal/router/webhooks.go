@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,11 @@ func (r *Router) Webhooks(_ context.Context, ws cybervault.WorkspaceID) ([]*cybe
 	}
 	slices.SortFunc(list, func(a, b *cybervault.Webhook) int { return oldestFirst(b, a) })
 	return list, nil
+}
+
+// All returns the webhooks of all workspaces, in no order.
+func (r *Router) All() []*cybervault.Webhook {
+	return slices.Collect(maps.Values(r.registry.current.Load().byID))
 }
 
 // Webhook returns one webhook, or CodeNotFound.
@@ -138,7 +144,7 @@ func (r *Router) change(ctx context.Context, w *cybervault.Webhook, c cybervault
 	if c.Status != nil && *c.Status != w.Status {
 		w.Status, w.DisabledReason = *c.Status, ""
 		if w.Status == cybervault.WebhookDisabled {
-			w.DisabledReason = "disabled by a person"
+			w.DisabledReason = cybervault.DisabledByPerson
 		}
 	}
 	if err := changeChannel(w, c, r.cfg.Now().UTC().Truncate(time.Microsecond)); err != nil {

@@ -102,11 +102,15 @@ func (s *Store) Alerts(ctx context.Context, q cybervault.AlertQuery) (cybervault
 	return list(ctx, s, selectAlerts+c.String()+" ORDER BY a.number DESC LIMIT ?", c.args, q.Limit, scanAlert)
 }
 
+// newestDeadLetters bounds how many dead letters are looked at for a count.
+const newestDeadLetters = 5000
+
 // DeadLettersByWebhook counts, by webhook, the deliveries that ended as dead letters since a
-// moment, of those that were made within the last 30 days.
+// moment, of the 5,000 dead letters that were made last.
 func (s *Store) DeadLettersByWebhook(ctx context.Context, since time.Time) (map[cybervault.WebhookID]int, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT w.id, w.id_rest, COUNT(*) FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
-WHERE d.status > 2 AND d.status = 3 AND d.id >= ? AND d.finished_at >= ? GROUP BY w.id, w.id_rest`), cybervault.KeyAt(since.AddDate(0, 0, -30)), micros(since))
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(`SELECT w.id, w.id_rest, COUNT(*) FROM (
+SELECT webhook_id, finished_at FROM deliveries WHERE status > 2 AND status = ? ORDER BY id DESC LIMIT ?) d
+JOIN webhooks w ON w.id = d.webhook_id WHERE d.finished_at >= ? GROUP BY w.id, w.id_rest`), int64(statusDeadLetter), int64(newestDeadLetters), micros(since))
 	if err != nil {
 		return nil, readError(err)
 	}

@@ -80,7 +80,16 @@ func scanKey(scan func(...any) error) (*cybervault.APIKey, error) {
 
 // APIKeys lists the keys of a workspace, newest first, revoked ones included.
 func (s *Store) APIKeys(ctx context.Context, ws cybervault.WorkspaceID) ([]*cybervault.APIKey, error) {
-	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectKeys+"k.workspace_id = ? ORDER BY k.id DESC"), ws.Key())
+	return s.listKeys(ctx, "k.workspace_id = ?", ws.Key())
+}
+
+// ExpiringAPIKeys lists the keys of all workspaces that are good and end within a span.
+func (s *Store) ExpiringAPIKeys(ctx context.Context, after, before time.Time) ([]*cybervault.APIKey, error) {
+	return s.listKeys(ctx, "k.revoked_at = 0 AND k.expires_at > ? AND k.expires_at < ?", micros(after), micros(before))
+}
+
+func (s *Store) listKeys(ctx context.Context, where string, args ...any) ([]*cybervault.APIKey, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.rebind(selectKeys+where+" ORDER BY k.id DESC"), args...)
 	if err != nil {
 		return nil, readError(err)
 	}

@@ -226,6 +226,21 @@ func keyFields(f *fixture) {
 	if foreign, err := f.s.APIKeys(f.Context(), f.strangersWorkspace()); err != nil || len(foreign) != 0 {
 		f.Errorf("another workspace sees %d keys, %v", len(foreign), err)
 	}
+	for name, end := range map[string]time.Duration{"soon": time.Hour, "later": 48 * time.Hour, "revoked": time.Hour} {
+		k := f.apiKey(name)
+		k.Name, k.ExpiresAt = name, start.Add(end)
+		f.must(f.s.CreateAPIKey(f.Context(), k))
+		if name == "revoked" {
+			f.must(f.s.RevokeAPIKey(f.Context(), f.ws, k.ID, start.Add(time.Minute)))
+		}
+	}
+	for within, want := range map[[2]time.Duration]string{{0, 24 * time.Hour}: "soon", {2 * time.Hour, 24 * time.Hour}: "", {2 * time.Hour, 72 * time.Hour}: "later"} {
+		ending, err := f.s.ExpiringAPIKeys(f.Context(), start.Add(within[0]), start.Add(within[1]))
+		f.must(err)
+		if want == "" && len(ending) != 0 || want != "" && (len(ending) != 1 || ending[0].Name != want || ending[0].Workspace != f.ws) {
+			f.Errorf("within %v: %+v, want %q", within, ending, want)
+		}
+	}
 	bad := f.apiKey("four")
 	bad.Name = "\xff"
 	f.wantCode(f.s.CreateAPIKey(f.Context(), bad), cybervault.CodeInvalid)

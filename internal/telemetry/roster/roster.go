@@ -112,6 +112,20 @@ func (r *Roster) Sources(ws cybervault.WorkspaceID, now time.Time) []cybervault.
 	return list
 }
 
+// All lists the sources of every workspace that has any, as Sources does.
+func (r *Roster) All(now time.Time) map[cybervault.WorkspaceID][]cybervault.TelemetrySource {
+	all := map[cybervault.WorkspaceID][]cybervault.TelemetrySource{}
+	r.mu.Lock()
+	for k := range r.sources {
+		all[k.workspace] = nil
+	}
+	r.mu.Unlock()
+	for ws := range all {
+		all[ws] = r.Sources(ws, now)
+	}
+	return all
+}
+
 // Forgotten counts the sources that were forgotten for want of room.
 func (r *Roster) Forgotten() int64 {
 	r.mu.Lock()

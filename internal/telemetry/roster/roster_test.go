@@ -26,6 +26,20 @@ func one(t *testing.T, r *roster.Roster, now time.Time) cybervault.TelemetrySour
 	return all[0]
 }
 
+func TestAllWorkspaces(t *testing.T) {
+	t.Parallel()
+	var r roster.Roster
+	if all := r.All(start); len(all) != 0 {
+		t.Errorf("%v", all)
+	}
+	r.Saw(ws, "a", 1, start)
+	r.Saw(ws, "b", 1, start)
+	r.Saw(other, "a", 1, start)
+	if all := r.All(start); len(all) != 2 || len(all[ws]) != 2 || len(all[other]) != 1 || all[other][0].Name != "a" {
+		t.Errorf("%v", all)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
