@@ -151,7 +151,8 @@ func (inv *inventory) compare(ctx context.Context) error {
 			inv.known.Waiting = append(inv.known.Waiting, *change)
 		}
 	}
-	inv.known.Packages, inv.stamp, inv.dirty = next, stamp, true
+	inv.dirty = inv.dirty || first || !maps.Equal(next, inv.known.Packages) // a change to be told of changes that too
+	inv.known.Packages, inv.stamp = next, stamp
 	if over := len(inv.known.Waiting) - maxWaitingPatches; over > 0 {
 		inv.known.Waiting = slices.Delete(inv.known.Waiting, 0, over)
 		inv.known.Dropped += int64(over)
@@ -162,7 +163,8 @@ func (inv *inventory) compare(ctx context.Context) error {
 		state.Pending, state.PendingSecurity = inv.pending(ctx)
 		inv.asked = inv.Now()
 	}
-	inv.known.State, inv.dirty = state, true
+	inv.dirty = inv.dirty || !state.Equal(&inv.known.State)
+	inv.known.State = state
 	return nil
 }
 

@@ -159,7 +159,17 @@ func TestPatchesThatFail(t *testing.T) {
 	}
 	w.want()
 	w.restart()
+	written := func() time.Time {
+		info, err := os.Stat(filepath.Join(w.dir, packagesFile))
+		must(t, err)
+		return info.ModTime()
+	}
+	before := written()
 	w.want() // told of once
+	w.want()
+	if after := written(); !after.Equal(before) {
+		t.Error("it is written down again and again that a package is not in order")
+	}
 
 	// It is put right by the next version.
 	next := testenv.Deb{Name: "tls", Version: "1.2", Changelog: testenv.ChangelogEntry("tls", "1.2", "bookworm-security", "Fix the script.") + broken.Changelog}
