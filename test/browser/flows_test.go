@@ -231,6 +231,33 @@ func TestLiveUpdateDoesNotMoveAReader(t *testing.T) {
 	p.until("the new row, at the top", rows+` === 50 && scrollY === 0`)
 }
 
+// An answer that comes once the reader has begun to read does not move them either.
+func TestALateLiveUpdateDoesNotMoveAReader(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.fake.Hook("https://a.example.com/in", "", dashboardtest.OK, "*")
+	for range 49 {
+		s.publish(cybervault.EventPatchDeployed)
+	}
+	p := newTab(t, s, wide)
+	p.login()
+	p.open("/deliveries")
+	p.until("the stream is open", `document.querySelector("[data-live-switch]").dataset.state === "on"`)
+	p.run(chromedp.Click(chromedp.CSS(`[data-live-switch]`)))
+	p.until("it is paused", `document.querySelector("[data-live-switch]").dataset.state === "paused"`)
+	s.publish(cybervault.EventPatchDeployed)
+	const ids = `[...document.querySelectorAll(".row-link")].map(e => e.id).join()`
+	// The update is asked for first, and can be answered only after the scrolling.
+	before := eval[string](p, `document.addEventListener("htmx:afterRequest", () => { document.body.dataset.answered = "yes" }),
+		htmx.trigger(document.querySelector("[data-live]"), "live"), scrollTo(0, 900), `+ids)
+	p.until("the answer has come", `document.body.dataset.answered === "yes"`)
+	if after := eval[string](p, ids); after != before {
+		t.Error("the rows moved under the reader")
+	}
+	p.run(chromedp.Click(chromedp.CSS(`[data-live-switch]`))) // which stands at the top
+	p.until("the new row", rows+` === 50`)
+}
+
 func TestDeliveryPageFollowsItsAttempts(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

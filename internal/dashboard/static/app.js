@@ -149,7 +149,14 @@
   let open = [];
   document.addEventListener('htmx:beforeRequest', () => { busy = true; });
   document.addEventListener('htmx:beforeSwap', (event) => {
-    open = [...event.detail.target.querySelectorAll('details[id]')].map((d) => [d.id, d.open]);
+    // The person may have begun to read, or ticked something, since it was asked for.
+    const { target, requestConfig } = event.detail;
+    if (requestConfig.triggeringEvent?.type === 'live' && reading(target)) {
+      event.detail.shouldSwap = false;
+      dirty = true;
+      return;
+    }
+    open = [...target.querySelectorAll('details[id]')].map((d) => [d.id, d.open]);
   });
   document.addEventListener('htmx:afterSwap', () => {
     for (const [id, was] of open) { const d = document.getElementById(id); if (d) d.open = was; }
