@@ -280,9 +280,9 @@ func execAt(at, statement string) error {
 	return nil
 }
 
-// Replica makes and starts a streaming replica. From then on a commit is
-// answered once the replica has it on its disk too, so that a failover loses
-// nothing.
+// Replica makes and starts a streaming replica, and waits until it has all that was
+// committed so far. From then on a commit is answered once the replica has it on its
+// disk too, so that a failover loses nothing.
 func (s *PostgresServer) Replica() *PostgresServer {
 	s.t.Helper()
 	r := emptyPostgres(s.t)
@@ -290,7 +290,34 @@ func (s *PostgresServer) Replica() *PostgresServer {
 	r.run("pg_basebackup", "-D", r.data(), "-h", s.dir, "-U", clusterUser, "-X", "stream", "-c", "fast", "-R", "--no-sync")
 	r.Start()
 	s.Set("synchronous_standby_names", "ANY 1 (*)")
+	// A replica answers before it streams: what was committed between its copy and the
+	// setting is only on the primary until then.
+	Until(s.t, startTimeout, func() error { return s.streams() })
 	return r
+}
+
+// streams waits until a synchronous replica has the log up to where it is now on the
+// primary. It is an error that none streams yet.
+func (s *PostgresServer) streams() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, (&postgresCluster{s.dir}).url("postgres"))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(ctx)
+	var at string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text WHERE EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming' AND sync_state IN ('quorum', 'sync'))").Scan(&at); err != nil {
+		return fmt.Errorf("no replica streams synchronously: %w", err)
+	}
+	return until(startTimeout, nil, func() error {
+		var there bool
+		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('quorum', 'sync') AND flush_lsn >= $1::text::pg_lsn)", at).Scan(&there)
+		if err == nil && !there {
+			err = fmt.Errorf("the replica does not have the log up to %s", at)
+		}
+		return err
+	})
 }
 
 // Promote makes a replica the primary.
