@@ -85,7 +85,14 @@
     button.dataset.state = state;
     button.querySelector('[data-live-word]').textContent = word;
   };
+  // A button that is put in place anew between press and release is never clicked.
+  let pressed = null;
+  addEventListener('pointerdown', (event) => { pressed = event.target; }, true);
+  for (const name of ['pointerup', 'pointercancel']) {
+    addEventListener(name, () => setTimeout(() => { pressed = null; if (dirty) refresh(); }), true);
+  }
   const reading = (part) => {
+    if (pressed && part.contains(pressed)) return true;
     if (part.querySelector('.tick input:checked')) return true; // what is ticked would be lost
     const chosen = getSelection();
     return part.getBoundingClientRect().top < -200 || (!chosen.isCollapsed && part.contains(chosen.anchorNode));
